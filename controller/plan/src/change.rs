@@ -1,0 +1,186 @@
+//! The plan: an immutable list of changes per host, each with its action and a typed reason.
+
+use crate::address::Address;
+use crate::ids::{MachineId, PlanId, Timestamp};
+use crate::observation::{Attributes, Platform};
+use crate::resource::{DesiredResource, Difference};
+use crate::sh::Sh;
+use holdfast_inventory::HostName;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+
+/// What is done with one resource on one host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Action {
+    /// Nothing is there: make it.
+    Create,
+    /// It is there and differs: bring it to what is desired.
+    Update,
+    /// Something of another type is in its place.
+    Replace,
+    /// It left the blueprint: put back what was before.
+    Delete,
+    /// It is already as desired: enter it into the ledger.
+    Adopt,
+    /// It left the blueprint and was adopted, or can't be undone: leave it on the host, drop it from the ledger.
+    Forget,
+    /// A service is owed a restart.
+    Restart,
+    /// As desired and in the ledger.
+    NoOp,
+    /// Can't be told before an earlier change is applied.
+    Unknown,
+}
+
+/// Why an action was chosen.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "reason")]
+pub enum Reason {
+    /// The blueprint declares it and the host lacks it.
+    NotThere,
+    /// It was there before Holdfast knew it, and differs.
+    DiffersFromBlueprint {
+        /// In what.
+        differences: Vec<Difference>,
+    },
+    /// The blueprint changed since it was applied.
+    BlueprintChanged {
+        /// In what the host differs from the new one.
+        differences: Vec<Difference>,
+    },
+    /// It no longer is what the ledger says, and no blueprint changed.
+    Drifted {
+        /// In what.
+        differences: Vec<Difference>,
+    },
+    /// An earlier run failed on it, or was interrupted.
+    LastAttemptFailed {
+        /// In what it still differs.
+        differences: Vec<Difference>,
+    },
+    /// It is as desired already.
+    AlreadyAsDesired,
+    /// It is in the ledger, and no blueprint declares it any more.
+    LeftBlueprint,
+    /// It is in the ledger, and can't be put back: adopted, or no `undo`.
+    NothingToUndo {
+        /// In a few words.
+        why: String,
+    },
+    /// Something it restarts on changes in this plan.
+    DependencyChanges {
+        /// What.
+        on: Vec<Address>,
+    },
+    /// Something it restarts on changed in an earlier run, and it was not restarted since.
+    RestartOwed {
+        /// What.
+        on: Vec<Address>,
+    },
+    /// Known after these are applied.
+    KnownAfter {
+        /// Which.
+        after: Vec<Address>,
+        /// What the probe said.
+        why: String,
+    },
+}
+
+/// One resource on one host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Change {
+    /// Which resource.
+    pub address: Address,
+    /// What is done.
+    pub action: Action,
+    /// Why.
+    pub reason: Reason,
+    /// The resource as desired, or (delete, forget) as the ledger has it.
+    pub desired: DesiredResource,
+    /// What the probe found.
+    pub observed: Attributes,
+    /// A unified diff of the text, if there is one to show.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub diff: Option<String>,
+    /// The step that does it; `None` for adopt, forget and no-op.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step: Option<Step>,
+}
+
+/// One change compiled for one host's platform.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Step {
+    /// Reports the attributes.
+    pub probe: Sh,
+    /// The `key value` lines that the probe must show afterwards; if it shows them already, nothing is done
+    /// (unless `always`).
+    pub wanted: Vec<String>,
+    /// Run even if the probe already shows what is wanted (restart, undo, and a script whose undo has no probe).
+    pub always: bool,
+    /// Captures *before* into `$hf_before`; `None` if it was captured when the resource entered the ledger, or
+    /// if nothing is to be captured (restart, delete).
+    pub capture: Option<Sh>,
+    /// The key of *before* on the host: 32 hex digits of the address's SHA-256.
+    pub before_key: String,
+    /// Does it.
+    pub apply: Sh,
+    /// The ready check, as sh that exits 0 when ready.
+    pub ready: Option<StepReady>,
+    /// How long `apply` may take, in whole seconds.
+    pub timeout_s: u64,
+    /// SHA-256 of the blobs that `apply` reads.
+    pub blobs: BTreeSet<String>,
+    /// Run only if one of these earlier steps (numbers in the job, from 1) changed something; empty: always.
+    pub only_if_changed: Vec<u32>,
+    /// Drop *before* when it is done: the last step in a resource's life (delete).
+    pub drops_before: bool,
+}
+
+/// The ready check of a step.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StepReady {
+    /// Exits 0 when ready.
+    pub check: Sh,
+    /// Within how many whole seconds.
+    pub timeout_s: u64,
+    /// Seconds between tries.
+    pub every_s: u64,
+}
+
+/// The changes of one host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostPlan {
+    /// The host.
+    pub host: HostName,
+    /// The machine behind it, if it had one when it was observed.
+    pub machine: Option<MachineId>,
+    /// For what the steps are compiled.
+    pub platform: Platform,
+    /// Every resource with its action, in the order in which they are carried out (deletes first, in reverse).
+    pub changes: Vec<Change>,
+    /// The `ID key value` lines that the prologue must find again, for planned resources only.
+    pub fingerprint: Vec<String>,
+    /// What stands in the way on this host; nothing is applied while this is not empty.
+    pub refusals: Vec<Refusal>,
+}
+
+/// Why nothing is done on a host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refusal {
+    /// Which resource, if one.
+    pub address: Option<Address>,
+    /// What stands in the way and what to do.
+    pub message: String,
+}
+
+/// A plan: what was decided from one set of observations.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Plan {
+    /// Its id.
+    pub id: PlanId,
+    /// When it was made.
+    pub at: Timestamp,
+    /// One entry per observed host, by name.
+    pub hosts: Vec<HostPlan>,
+}

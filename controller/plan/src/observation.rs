@@ -1,0 +1,230 @@
+//! What a host said when it was asked: attributes of each resource, facts, unfinished jobs.
+//!
+//! Everything here came from a host and is hostile: it is data, never sh and never a template.
+
+use crate::address::Address;
+use crate::ids::{AttemptId, MachineId, Timestamp};
+use holdfast_inventory::HostName;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Attributes of one resource, in the order in which the probe reported them (`type file`, `mode 0644`).
+///
+/// The order is the probe's, and fixed for a resource: the fingerprint compares these lines byte by byte.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Attributes(pub Vec<(String, String)>);
+
+impl Attributes {
+    /// Finds a value.
+    pub fn get(&self, key: &str) -> Option<&str> {
+        self.0.iter().find(|(k, _)| k == key).map(|(_, v)| v.as_str())
+    }
+
+    /// Writes `key value` lines: the form in which the host compares them.
+    pub fn lines(&self) -> impl Iterator<Item = String> + '_ {
+        self.0.iter().map(|(key, value)| format!("{key} {value}"))
+    }
+}
+
+/// What a probe found out about one resource.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Observed {
+    /// The attributes.
+    pub attributes: Attributes,
+    /// The old text of a file whose digest differs from the desired one (at most 64 KiB), for the diff.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<Vec<u8>>,
+}
+
+/// What a host says of itself: `os.id`, `os.version`, `kernel`, `arch`, `init`, `package_manager`, `uid`, ...
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Facts(pub BTreeMap<String, String>);
+
+/// What compiling a step needs to know of a host, a total reading of its facts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Platform {
+    /// Which init runs as process 1.
+    pub init: Init,
+    /// Which package manager the host has.
+    pub package_manager: PackageManager,
+    /// Whether the probe ran as root.
+    pub root: bool,
+}
+
+/// The init that runs (not the one whose folders exist).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Init {
+    /// systemd.
+    Systemd,
+    /// SysV scripts in `/etc/init.d`.
+    Sysv,
+    /// None that Holdfast can talk to.
+    None,
+}
+
+/// The package manager of a host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PackageManager {
+    /// apt-get and dpkg.
+    Apt,
+    /// dnf and rpm.
+    Dnf,
+    /// None that Holdfast can talk to.
+    None,
+}
+
+impl Facts {
+    /// Finds a fact.
+    pub fn get(&self, key: &str) -> Option<&str> {
+        self.0.get(key).map(String::as_str)
+    }
+
+    /// Reads the platform out of the facts `init`, `package_manager` and `uid`.
+    pub fn platform(&self) -> Platform {
+        Platform {
+            init: match self.get("init") {
+                Some("systemd") => Init::Systemd,
+                Some("sysv") => Init::Sysv,
+                _ => Init::None,
+            },
+            package_manager: match self.get("package_manager") {
+                Some("apt") => PackageManager::Apt,
+                Some("dnf") => PackageManager::Dnf,
+                _ => PackageManager::None,
+            },
+            root: self.get("uid") == Some("0"),
+        }
+    }
+}
+
+/// The state of a job found on a host (DESIGN section 6, "on return").
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum JobState {
+    /// `rc` is there: it ended by itself.
+    Done,
+    /// `go` and a live wrapper process.
+    Running,
+    /// `go`, and the wrapper is gone or the host booted since: probe.
+    Interrupted,
+    /// `step` without `go` on the same boot: it was never started.
+    Unstarted,
+    /// The folder without `step`: the transfer died.
+    Untransferred,
+}
+
+/// How one step of a job went, as the host's journal tells it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StepReport {
+    /// The step's number in the job, from 1.
+    pub index: u32,
+    /// How it went.
+    pub status: StepStatus,
+    /// What the probe found right before the step (only once it was begun).
+    pub before: Attributes,
+    /// What the probe found after the step.
+    pub after: Attributes,
+    /// The digest of the captured *before* (its `meta`), if the step captured one now or earlier.
+    pub before_digest: Option<String>,
+    /// The last words of the step's output: bounded, raw.
+    pub output: Vec<u8>,
+    /// How long it took, in whole seconds.
+    pub seconds: u64,
+}
+
+/// How far a step came.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "status")]
+pub enum StepStatus {
+    /// It was begun and has not ended (so far as the journal says).
+    Begun,
+    /// The probe already showed what is desired: nothing was done.
+    Unchanged,
+    /// It changed the host, and the probe shows what is desired.
+    Changed,
+    /// Something that belongs to others was left where it was; the rest was done. One line says what.
+    Left {
+        /// What was left, in a line.
+        what: String,
+    },
+    /// The step's sh ended with another code than 0.
+    Failed {
+        /// The exit code.
+        code: i32,
+    },
+    /// It ended with 0, but the probe does not show what is desired: it is not idempotent.
+    NotConverged {
+        /// The `key value` lines that were wanted and did not show.
+        missing: Vec<String>,
+    },
+    /// It ran out of time and was stopped.
+    TimedOut {
+        /// Processes of it that survived TERM and KILL.
+        survivors: Vec<String>,
+    },
+    /// The `ready` check did not pass in time.
+    NotReady,
+    /// *Before* could not be captured (disk full, read-only): nothing was changed.
+    NotCaptured {
+        /// What the host said.
+        why: String,
+    },
+}
+
+/// Everything a job has told so far.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobReport {
+    /// The attempt that started it.
+    pub attempt: AttemptId,
+    /// Where it stands.
+    pub state: JobState,
+    /// How it ended, when it is `Done`.
+    pub end: Option<JobEnd>,
+    /// Its steps so far.
+    pub steps: Vec<StepReport>,
+}
+
+/// How a job ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "end")]
+pub enum JobEnd {
+    /// Every step was done.
+    Completed,
+    /// A step failed; the later ones did not run.
+    Stopped,
+    /// The fingerprint no longer held: nothing was done.
+    Stale {
+        /// The first line that differs: `file./etc/motd: mode 0644 -> mode 0600`.
+        what: String,
+    },
+    /// The host lock was held by another job.
+    Locked {
+        /// Who holds it.
+        by: String,
+    },
+}
+
+/// What one observe brought back from one host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Observation {
+    /// The host that was asked.
+    pub host: HostName,
+    /// When the answer was complete.
+    pub at: Timestamp,
+    /// The machine id found there, if any.
+    pub machine: Option<MachineId>,
+    /// The highest epoch that the host has seen (0: none).
+    pub epoch: u64,
+    /// What the host says of itself.
+    pub facts: Facts,
+    /// Jobs on the host that are not acked.
+    pub jobs: Vec<JobReport>,
+    /// What the probes found.
+    pub resources: BTreeMap<Address, Observed>,
+    /// Processes that the host made meanwhile (whole host; `None` where it can't tell).
+    pub forks: Option<u64>,
+}

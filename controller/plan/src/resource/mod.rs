@@ -1,0 +1,165 @@
+//! The resources: one file per type, each with its probe, comparison, apply, undo and what it captures as *before*.
+//!
+//! A type knows nothing of ledgers, plans or transports. The sh functions that its pieces call (`hf_probe_*`,
+//! `hf_attr`, ...) are the host library in `agent/sh`; docs/design/0001-host-protocol.md lists them.
+
+use crate::address::{Address, ResourceType};
+use crate::content::Content;
+use crate::observation::{Attributes, Platform};
+use crate::sh::Sh;
+
+/// How what was observed relates to what is desired.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Comparison {
+    /// As desired.
+    Same,
+    /// Nothing is there and something is desired.
+    Absent,
+    /// Something is there and differs.
+    Differs(Vec<Difference>),
+    /// Something of another type is in the way and has to be replaced (a symlink where a file is desired).
+    Replace(Vec<Difference>),
+    /// The probe can't tell, in a few words why ("no unit nginx.service"): maybe because an earlier resource is
+    /// not applied yet.
+    CannotTell(String),
+    /// It must not be changed: a message that says why and what to do (a non-empty directory where a file is desired).
+    Refused(String),
+}
+
+/// One attribute that differs.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Difference {
+    /// Which.
+    pub attribute: String,
+    /// What the probe found.
+    pub observed: String,
+    /// What is desired.
+    pub desired: String,
+}
+
+/// Why a resource can't be compiled for a platform.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Unsupported {
+    /// The host has no package manager that Holdfast can talk to.
+    #[error("the host has neither apt nor dnf")]
+    NoPackageManager,
+    /// The host's init can't be talked to.
+    #[error("the host runs neither systemd nor SysV init")]
+    NoInit,
+    /// Only root can do it.
+    #[error("only root can change a {0}; set become = \"sudo\" for the host")]
+    NeedsRoot(&'static str),
+}
+
+/// What one type of resource can do. All methods are pure.
+pub trait Lifecycle {
+    /// Which type this is.
+    fn kind(&self) -> ResourceType;
+
+    /// Words for the batch: what the host collects once for all resources, before the probes.
+    fn collect(&self) -> Vec<Collect>;
+
+    /// The sh that reports the attributes through `hf_attr KEY VALUE`; the same on every platform.
+    fn probe(&self) -> Sh;
+
+    /// Compares what was observed with what is desired.
+    fn compare(&self, observed: &Attributes) -> Comparison;
+
+    /// The `key value` lines that the probe must show once the resource is as desired, given how the host
+    /// reports digests in `observed`. The host checks them after the step; [`Lifecycle::compare`] must agree.
+    fn wanted(&self, observed: &Attributes) -> Vec<String>;
+
+    /// The sh that captures *before* into the folder `$hf_before` (empty: the attributes say all there is).
+    fn capture(&self) -> Sh;
+
+    /// The sh that brings the host to what is desired.
+    fn apply(&self, platform: &Platform) -> Result<Sh, Unsupported>;
+
+    /// The sh that brings back *before*: its attributes are given, its content lies in `$hf_before`.
+    fn undo(&self, before: &Attributes, platform: &Platform) -> Result<Sh, Unsupported>;
+
+    /// The lines that the probe must show once it is undone (empty: nothing is checked).
+    fn wanted_after_undo(&self, before: &Attributes) -> Vec<String>;
+
+    /// Whether anything can be undone at all (a script without `undo` can't).
+    fn has_undo(&self) -> bool {
+        true
+    }
+
+    /// Whether `restart` has a meaning, and its sh.
+    fn restart(&self, _platform: &Platform) -> Option<Result<Sh, Unsupported>> {
+        None
+    }
+
+    /// The contents whose blobs the apply reads as `$hf_state/blobs/SHA256`.
+    fn contents(&self) -> Vec<&Content> {
+        Vec::new()
+    }
+
+    /// The contents whose blobs the undo reads.
+    fn undo_contents(&self) -> Vec<&Content> {
+        Vec::new()
+    }
+
+    /// The path that this resource owns alone on its host, if any.
+    fn owned_path(&self) -> Option<&str> {
+        None
+    }
+}
+
+/// What is collected once per host and job for all resources together (one fork each, or a few).
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Collect {
+    /// Type, mode, owner, group, digest of a path: one `stat` and one digest run for all.
+    Path(String),
+    /// State of a package: one `dpkg-query` or `rpm -q` for all.
+    Package(String),
+    /// State of a service: one `systemctl show` for all.
+    Service(String),
+    /// An account: one `getent passwd` for all.
+    User(String),
+    /// A group: one `getent group` for all.
+    Group(String),
+    /// The crontab of a user.
+    Crontab(String),
+}
+
+/// The `ready` probe of a resource: after the step it must pass within its time.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Ready {
+    /// The user's sh; exit code 0 means ready.
+    pub check: String,
+    /// Within how many milliseconds.
+    pub timeout_ms: u64,
+    /// How long between tries.
+    pub every_ms: u64,
+}
+
+/// One desired resource of one host, all values rendered: what the plan compares and the ledger remembers.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct DesiredResource {
+    /// Its address.
+    pub address: Address,
+    /// The resource.
+    pub resource: Resource,
+    /// What must be applied before it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub needs: Vec<Address>,
+    /// What makes it restart when it changes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub restart_on: Vec<Address>,
+    /// Variables for `check`, `apply`, `undo` and `ready.check`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub env: Vec<(crate::sh::VariableName, String)>,
+    /// When it counts as done beyond its probe.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ready: Option<Ready>,
+    /// How long its step may take, in milliseconds.
+    pub timeout_ms: u64,
+    /// Whether its content is never shown nor brought back from the host.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub sensitive: bool,
+    /// `file:line` of the blueprint that declares it, for people.
+    #[serde(default)]
+    pub declared_at: String,
+}
