@@ -91,12 +91,7 @@ pub fn parse(file: &Arc<SourceFile>, problems: &mut Problems) -> Table {
     convert_table(file, problems, table.into_inner(), span)
 }
 
-fn convert_table(
-    file: &Arc<SourceFile>,
-    problems: &mut Problems,
-    table: DeTable<'_>,
-    span: Range<usize>,
-) -> Table {
+fn convert_table(file: &Arc<SourceFile>, problems: &mut Problems, table: DeTable<'_>, span: Range<usize>) -> Table {
     let mut entries: Vec<Entry> = table
         .into_iter()
         .map(|(key, value)| Entry {
@@ -324,7 +319,11 @@ impl<'a> TableReader<'a> {
 }
 
 fn with_article(noun: &str) -> String {
-    let article = if noun.starts_with(['a', 'e', 'i', 'o', 'u']) { "an" } else { "a" };
+    let article = if noun.starts_with(['a', 'e', 'i', 'o', 'u']) {
+        "an"
+    } else {
+        "a"
+    };
     format!("{article} {noun}")
 }
 

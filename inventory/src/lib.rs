@@ -3,3 +3,6 @@
 
 pub mod diagnostic;
 pub mod document;
+mod host;
+
+pub use host::HostName;

@@ -88,7 +88,11 @@ const fn crc_table() -> [u32; 256] {
         let mut crc = (index as u32) << 24;
         let mut bit = 0;
         while bit < 8 {
-            crc = if crc & 0x8000_0000 == 0 { crc << 1 } else { (crc << 1) ^ 0x04c1_1db7 };
+            crc = if crc & 0x8000_0000 == 0 {
+                crc << 1
+            } else {
+                (crc << 1) ^ 0x04c1_1db7
+            };
             bit += 1;
         }
         table[index] = crc;

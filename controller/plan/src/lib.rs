@@ -1,1 +1,14 @@
-//! x
+//! The core of Holdfast: what each machine needs and how it gets there.
+//!
+//! Pure and synchronous: no tokio, russh, SQL, clock, randomness or file system; Cargo.toml shows it. Time and ids
+//! are handed in, events come in, decisions go out.
+
+pub mod address;
+pub mod change;
+pub mod content;
+pub mod ids;
+pub mod ledger;
+pub mod lifecycle;
+pub mod observation;
+pub mod resource;
+pub mod sh;

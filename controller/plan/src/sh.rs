@@ -45,7 +45,8 @@ impl Sh {
     /// Appends `export NAME; NAME='value'` for a variable the user named; the name must be a sh name.
     #[must_use]
     pub fn export(mut self, name: &VariableName, value: &str) -> Self {
-        self.0.push_str(&format!("{}={}; export {}\n", name.0, quote(value), name.0));
+        self.0
+            .push_str(&format!("{}={}; export {}\n", name.0, quote(value), name.0));
         self
     }
 
@@ -102,8 +103,8 @@ impl VariableName {
     pub fn new(name: &str) -> Option<Self> {
         let mut letters = name.chars();
         let first = letters.next()?;
-        let fits = (first.is_ascii_alphabetic() || first == '_')
-            && letters.all(|c| c.is_ascii_alphanumeric() || c == '_');
+        let fits =
+            (first.is_ascii_alphabetic() || first == '_') && letters.all(|c| c.is_ascii_alphanumeric() || c == '_');
         fits.then(|| Self(name.to_owned()))
     }
 

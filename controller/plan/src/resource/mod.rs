@@ -3,10 +3,33 @@
 //! A type knows nothing of ledgers, plans or transports. The sh functions that its pieces call (`hf_probe_*`,
 //! `hf_attr`, ...) are the host library in `agent/sh`; docs/design/0001-host-protocol.md lists them.
 
+mod cron;
+mod directory;
+mod file;
+mod group;
+mod line;
+mod package;
+mod script;
+mod service;
+mod symlink;
+mod user;
+
 use crate::address::{Address, ResourceType};
 use crate::content::Content;
 use crate::observation::{Attributes, Platform};
 use crate::sh::Sh;
+use serde::{Deserialize, Serialize};
+
+pub use cron::Cron;
+pub use directory::Directory;
+pub use file::File;
+pub use group::Group;
+pub use line::Line;
+pub use package::Package;
+pub use script::Script;
+pub use service::Service;
+pub use symlink::Symlink;
+pub use user::User;
 
 /// How what was observed relates to what is desired.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -162,4 +185,40 @@ pub struct DesiredResource {
     /// `file:line` of the blueprint that declares it, for people.
     #[serde(default)]
     pub declared_at: String,
+}
+
+/// Whether a thing shall be there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Ensure {
+    /// It shall.
+    Present,
+    /// It shall not.
+    Absent,
+}
+
+/// A resource of any type, rendered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase", tag = "type")]
+pub enum Resource {
+    /// A regular file with a content.
+    File(File),
+    /// A directory.
+    Directory(Directory),
+    /// A symbolic link.
+    Symlink(Symlink),
+    /// One line of a text file; other lines are not touched.
+    Line(Line),
+    /// A package of the host's package manager.
+    Package(Package),
+    /// A service of the host's init.
+    Service(Service),
+    /// A user account.
+    User(User),
+    /// A group.
+    Group(Group),
+    /// A line in a user's crontab, marked with the resource's name.
+    Cron(Cron),
+    /// The user's own sh: a check, what to do, and how to undo it.
+    Script(Script),
 }
