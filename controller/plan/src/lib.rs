@@ -6,9 +6,11 @@
 pub mod address;
 pub mod change;
 pub mod content;
+pub mod event;
 pub mod ids;
 pub mod ledger;
 pub mod lifecycle;
 pub mod observation;
+pub mod outcome;
 pub mod resource;
 pub mod sh;
