@@ -4,13 +4,17 @@
 //! are handed in, events come in, decisions go out.
 
 pub mod address;
+pub mod blueprint;
 pub mod change;
 pub mod content;
 pub mod event;
+pub mod desired;
+pub mod graph;
 pub mod ids;
 pub mod ledger;
 pub mod lifecycle;
 pub mod observation;
 pub mod outcome;
+pub mod render;
 pub mod resource;
 pub mod sh;
