@@ -1,0 +1,318 @@
+//! What can be typed: every command and flag, with examples. Parsing only; no command runs here.
+
+use clap::{Args, Parser, Subcommand};
+use std::path::PathBuf;
+
+/// Hosts contacted at once when neither `-f` nor `forks` says otherwise.
+///
+/// 64: a session costs about 72 kB here and a `/bin/sh` there; above that, two cores of a controller are busy
+/// with handshakes and hosts begin to time out.
+pub const FORKS_DEFAULT: usize = 64;
+
+/// Keeps legacy fleets from drifting: desired state, plan, ledger and undo over plain SSH.
+#[derive(Debug, Clone, Parser)]
+#[command(name = "holdfast", version, max_term_width = 100, propagate_version = true)]
+#[command(after_help = "\
+Examples:
+  holdfast demo                       see it work, without root or any host
+  holdfast init fleet && cd fleet     start a project
+  holdfast plan                       what would change, and why
+  holdfast apply -l web               change the hosts of group web
+  holdfast run 'web:!web03' -- uptime run a command on many hosts
+  holdfast drift --detailed-exitcode  exit 2 if a host no longer is what it was made")]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+    /// What every command takes.
+    #[command(flatten)]
+    pub global: Global,
+}
+
+/// The flags of every command.
+#[derive(Debug, Clone, Args)]
+pub struct Global {
+    /// Use the project in DIR instead of searching upward from the working folder.
+    #[arg(short = 'C', long = "directory", value_name = "DIR", global = true, help_heading = "Global options")]
+    pub directory: Option<PathBuf>,
+    /// Read this inventory instead of the project's (may be repeated).
+    #[arg(short, long, value_name = "FILE", global = true, help_heading = "Global options")]
+    pub inventory: Vec<PathBuf>,
+    /// Only hosts that match the pattern, such as `web:&prod:!web03` or `web[01-20]`.
+    #[arg(short, long, value_name = "PATTERN", global = true, help_heading = "Global options")]
+    pub limit: Option<String>,
+    /// Hosts contacted at once [default: 64].
+    #[arg(short, long, value_name = "N", env = "HOLDFAST_FORKS", global = true, value_parser = clap::value_parser!(u16).range(1..=10_000), help_heading = "Global options")]
+    pub forks: Option<u16>,
+    /// Set a variable, stronger than all others (may be repeated).
+    #[arg(short = 'e', long = "extra-var", value_name = "KEY=VALUE", global = true, help_heading = "Global options")]
+    pub extra: Vec<String>,
+    /// Log in as USER.
+    #[arg(short, long, value_name = "USER", global = true, help_heading = "Global options")]
+    pub user: Option<String>,
+    /// Become root through `sudo -n` on every host.
+    #[arg(short, long = "become", global = true, help_heading = "Global options")]
+    pub become_root: bool,
+    /// Print one JSON document (or one JSON line per event while streaming) on stdout.
+    #[arg(long, global = true, help_heading = "Global options")]
+    pub json: bool,
+    /// Say more: traffic, round trips and forks (-v), the program's own log (-vv).
+    #[arg(short, long, action = clap::ArgAction::Count, global = true, help_heading = "Global options")]
+    pub verbose: u8,
+}
+
+/// The commands.
+#[derive(Debug, Clone, Subcommand)]
+pub enum Command {
+    /// Make a project that can be run at once.
+    #[command(after_help = "Example:\n  holdfast init fleet && cd fleet && holdfast validate")]
+    Init(InitArgs),
+    /// Check the inventory and all blueprints, offline, and show every problem at once.
+    #[command(after_help = "Example:\n  holdfast validate && git commit -am 'Raise the port'")]
+    Validate,
+    /// List hosts, their variables, or the tree of groups.
+    #[command(after_help = "Examples:\n  holdfast hosts web\n  holdfast hosts --json web01   each value with where it came from\n  holdfast hosts --graph")]
+    Hosts(HostsArgs),
+    /// Show what hosts say of themselves.
+    #[command(after_help = "Example:\n  holdfast facts web01")]
+    Facts(PatternArgs),
+    /// Show what would change, and why. Writes nothing on any host.
+    #[command(after_help = "Examples:\n  holdfast plan -l web -o web.plan && holdfast apply web.plan\n  holdfast plan --show-script -l web01")]
+    Plan(PlanArgs),
+    /// Make the hosts what the blueprints say: plan, ask, change, verify.
+    #[command(after_help = "Examples:\n  holdfast apply\n  holdfast apply -y -l web --max-failures 1\n  holdfast apply web.plan")]
+    Apply(ApplyArgs),
+    /// Show where hosts no longer are what Holdfast made them, though no blueprint changed.
+    #[command(after_help = "Examples:\n  holdfast drift --detailed-exitcode\n  holdfast drift --recorded   what agents reported, without asking any host")]
+    Drift(DriftArgs),
+    /// Run a command on many hosts at once.
+    #[command(after_help = "Examples:\n  holdfast run web -- uptime\n  holdfast run -f 10 --timeout 30s all -- 'df -h / | tail -1'")]
+    Run(RunArgs),
+    /// Say what shall become of a resource that is stuck, or of a machine that is held.
+    #[command(after_help = "Examples:\n  holdfast resolve web01 file./etc/motd retry\n  holdfast resolve web01 file./etc/motd skip --because 'removed by hand'\n  holdfast resolve web01 accept   the host was re-imaged: begin anew")]
+    Resolve(ResolveArgs),
+    /// Break the lease of a controller that is gone for good.
+    #[command(after_help = "Example:\n  holdfast unlock web01")]
+    Unlock(UnlockArgs),
+    /// Fetch what agents have recorded, in order and once.
+    #[command(after_help = "Example:\n  holdfast collect web && holdfast drift --recorded")]
+    Collect(PatternArgs),
+    /// Install, ask or remove the agent.
+    #[command(subcommand)]
+    Agent(AgentCommand),
+    /// List machines: phase, freshness and size of the ledger.
+    #[command(after_help = "Example:\n  holdfast machines --json")]
+    Machines,
+    /// List runs, or show one.
+    #[command(after_help = "Examples:\n  holdfast runs\n  holdfast runs show 3f2a")]
+    Runs(RunsArgs),
+    /// See all of it work: embedded hosts, no root, nothing to configure.
+    #[command(after_help = "Examples:\n  holdfast demo\n  holdfast demo --hosts 200\n  holdfast demo --keep   leave the hosts up and try the commands yourself")]
+    Demo(DemoArgs),
+    /// Print a completion script for a shell.
+    #[command(after_help = "Example:\n  holdfast completions bash > /etc/bash_completion.d/holdfast")]
+    Completions(CompletionsArgs),
+}
+
+/// `init`.
+#[derive(Debug, Clone, Args)]
+pub struct InitArgs {
+    /// The folder to make [default: the working folder].
+    pub directory: Option<PathBuf>,
+}
+
+/// A command that takes only hosts.
+#[derive(Debug, Clone, Args)]
+pub struct PatternArgs {
+    /// Which hosts [default: all].
+    pub pattern: Option<String>,
+}
+
+/// `hosts`.
+#[derive(Debug, Clone, Args)]
+pub struct HostsArgs {
+    /// Which hosts [default: all].
+    pub pattern: Option<String>,
+    /// Show the tree of groups.
+    #[arg(long)]
+    pub graph: bool,
+}
+
+/// `plan`.
+#[derive(Debug, Clone, Args)]
+pub struct PlanArgs {
+    /// Which hosts [default: all].
+    pub pattern: Option<String>,
+    /// Save the plan, for `apply FILE`.
+    #[arg(short, long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+    /// Show the sh of every step.
+    #[arg(long)]
+    pub show_script: bool,
+    /// Show resources that are as desired, too.
+    #[arg(long)]
+    pub all: bool,
+    /// Exit 0 if nothing is to do, 2 if something is.
+    #[arg(long)]
+    pub detailed_exitcode: bool,
+    /// Show no text diffs.
+    #[arg(long)]
+    pub no_diff: bool,
+}
+
+/// `apply`.
+#[derive(Debug, Clone, Args)]
+pub struct ApplyArgs {
+    /// A plan saved with `plan -o` [default: plan now].
+    pub plan: Option<PathBuf>,
+    /// Do not ask.
+    #[arg(short, long)]
+    pub yes: bool,
+    /// Start no further host once this many failed.
+    #[arg(long, value_name = "N")]
+    pub max_failures: Option<u32>,
+    /// Show no text diffs.
+    #[arg(long)]
+    pub no_diff: bool,
+}
+
+/// `drift`.
+#[derive(Debug, Clone, Args)]
+pub struct DriftArgs {
+    /// Which hosts [default: all].
+    pub pattern: Option<String>,
+    /// Show what agents recorded, without asking any host.
+    #[arg(long)]
+    pub recorded: bool,
+    /// Exit 0 if nothing drifted, 2 if something did.
+    #[arg(long)]
+    pub detailed_exitcode: bool,
+    /// Show no text diffs.
+    #[arg(long)]
+    pub no_diff: bool,
+}
+
+/// `run`.
+#[derive(Debug, Clone, Args)]
+pub struct RunArgs {
+    /// Which hosts.
+    pub pattern: String,
+    /// Give up waiting for a host after this long: `30s`, `5m` [default: wait].
+    #[arg(long, value_name = "TIME")]
+    pub timeout: Option<String>,
+    /// Start no further host once this many failed.
+    #[arg(long, value_name = "N")]
+    pub max_failures: Option<u32>,
+    /// Print each line as it comes, with its host, even when not on a terminal.
+    #[arg(long)]
+    pub stream: bool,
+    /// Exit with the largest code that the command gave on any host.
+    #[arg(short = 'S', long)]
+    pub largest_code: bool,
+    /// The command; several words are joined with spaces and read by the host's `/bin/sh`.
+    #[arg(last = true, required = true)]
+    pub command: Vec<String>,
+}
+
+/// `resolve`.
+#[derive(Debug, Clone, Args)]
+pub struct ResolveArgs {
+    /// The host.
+    pub host: String,
+    /// The resource (`type.name`) and what to do with it, or only `accept` for a held machine.
+    #[arg(required = true, num_args = 1..=2, value_names = ["ADDRESS", "retry|skip|accept"])]
+    pub what: Vec<String>,
+    /// Why, for the record (needed for skip).
+    #[arg(long, value_name = "REASON")]
+    pub because: Option<String>,
+}
+
+/// `unlock`.
+#[derive(Debug, Clone, Args)]
+pub struct UnlockArgs {
+    /// Which hosts.
+    pub pattern: String,
+    /// Do not ask.
+    #[arg(short, long)]
+    pub yes: bool,
+}
+
+/// `agent ...`.
+#[derive(Debug, Clone, Subcommand)]
+pub enum AgentCommand {
+    /// Put the agent on hosts, through a built-in blueprint.
+    #[command(after_help = "Example:\n  holdfast agent install web -y")]
+    Install(AgentInstallArgs),
+    /// Ask agents how they are.
+    Status(PatternArgs),
+    /// Take the agent away; refused while anything is uncollected.
+    Remove(AgentRemoveArgs),
+}
+
+/// `agent install`.
+#[derive(Debug, Clone, Args)]
+pub struct AgentInstallArgs {
+    /// Which hosts.
+    pub pattern: String,
+    /// The agent's binary [default: `holdfast-agent` beside this program].
+    #[arg(long, value_name = "FILE")]
+    pub binary: Option<PathBuf>,
+    /// How often the agent probes: `60s`, `5m`.
+    #[arg(long, value_name = "TIME", default_value = "5m")]
+    pub every: String,
+    /// Do not ask.
+    #[arg(short, long)]
+    pub yes: bool,
+}
+
+/// `agent remove`.
+#[derive(Debug, Clone, Args)]
+pub struct AgentRemoveArgs {
+    /// Which hosts.
+    pub pattern: String,
+    /// Do not ask.
+    #[arg(short, long)]
+    pub yes: bool,
+}
+
+/// `runs`.
+#[derive(Debug, Clone, Args)]
+pub struct RunsArgs {
+    /// What to do with runs.
+    #[command(subcommand)]
+    pub command: Option<RunsCommand>,
+    /// How many of the latest to list.
+    #[arg(short = 'n', long, default_value_t = 20)]
+    pub number: u32,
+}
+
+/// `runs ...`.
+#[derive(Debug, Clone, Subcommand)]
+pub enum RunsCommand {
+    /// Show what one run did.
+    Show {
+        /// Its id, or enough of its beginning.
+        id: String,
+    },
+}
+
+/// `demo`.
+#[derive(Debug, Clone, Args)]
+pub struct DemoArgs {
+    /// How many hosts.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub hosts: u16,
+    /// Where to put the project and the hosts' folders [default: a new folder].
+    #[arg(long, value_name = "DIR")]
+    pub folder: Option<PathBuf>,
+    /// Leave the hosts up afterwards, until Ctrl-C.
+    #[arg(long)]
+    pub keep: bool,
+}
+
+/// `completions`.
+#[derive(Debug, Clone, Args)]
+pub struct CompletionsArgs {
+    /// Which shell.
+    pub shell: clap_complete::Shell,
+}

@@ -1,0 +1,9 @@
+//! What people and programs see: human text, JSON and progress. Decides nothing; gets values and shows them.
+
+pub mod diff;
+pub mod fold;
+pub mod plan;
+pub mod problems;
+pub mod progress;
+pub mod sanitize;
+pub mod terminal;

@@ -1,0 +1,78 @@
+//! Live progress on stderr for people; nothing when nobody watches.
+
+use crate::view::terminal::is_interactive;
+use holdfast_inventory::HostName;
+use indicatif::{ProgressBar, ProgressStyle};
+use std::collections::BTreeSet;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+/// A line on stderr: how many hosts are done, and which are being waited for.
+pub struct Progress {
+    bar: ProgressBar,
+    waiting: Mutex<BTreeSet<HostName>>,
+}
+
+/// Hosts named in the line, at most: more would wrap on 80 columns.
+const NAMED_MAX: usize = 3;
+
+impl Progress {
+    /// Shows `what` over `total` hosts.
+    pub fn new(what: &str, total: usize) -> Self {
+        let bar = if is_interactive() {
+            let bar = ProgressBar::new(total as u64);
+            if let Ok(style) = ProgressStyle::with_template("{spinner} {prefix} {pos}/{len} [{elapsed}] {wide_msg}") {
+                bar.set_style(style);
+            }
+            bar.set_prefix(what.to_owned());
+            bar.enable_steady_tick(Duration::from_millis(120));
+            bar
+        } else {
+            ProgressBar::hidden()
+        };
+        Self { bar, waiting: Mutex::default() }
+    }
+
+    /// Notes that a host is being worked on.
+    pub fn begin(&self, host: &HostName) {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).insert(host.clone());
+        self.show();
+    }
+
+    /// Notes that a host is done.
+    pub fn end(&self, host: &HostName) {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(host);
+        self.bar.inc(1);
+        self.show();
+    }
+
+    /// Says what one host is doing now.
+    pub fn say(&self, host: &HostName, what: &str) {
+        self.bar.set_message(format!("{host}: {}", crate::view::sanitize::one_line(what)));
+    }
+
+    /// Writes a line above the progress line.
+    pub fn print(&self, line: &str) {
+        self.bar.suspend(|| crate::view::terminal::note(line));
+    }
+
+    /// Writes data to stdout without tearing the progress line.
+    pub fn data(&self, text: &str) {
+        self.bar.suspend(|| crate::view::terminal::data(text));
+    }
+
+    fn show(&self) {
+        let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut names: Vec<&str> = waiting.iter().take(NAMED_MAX).map(HostName::as_str).collect();
+        if waiting.len() > NAMED_MAX {
+            names.push("...");
+        }
+        self.bar.set_message(names.join(" "));
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
+    }
+}
