@@ -1,1 +1,4 @@
-//! x
+//! The test bed: real hosts with file systems of their own, and what tests share. The tests themselves are in `tests/`.
+
+pub mod bed;
+pub mod project;
