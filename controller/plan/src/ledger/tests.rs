@@ -1,0 +1,319 @@
+use super::*;
+use crate::event::JobEnded;
+use crate::ids::{MachineId, PlanId, RunId};
+use crate::observation::JobEnd;
+use crate::resource::{Ensure, File, Resource, Service};
+use proptest::prelude::*;
+
+fn machine() -> MachineId {
+    MachineId("m".to_owned())
+}
+
+fn attempt(name: &str) -> AttemptId {
+    AttemptId(name.to_owned())
+}
+
+fn attributes(pairs: &[(&str, &str)]) -> Attributes {
+    Attributes(pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect())
+}
+
+fn desired(resource: Resource, address: &str) -> DesiredResource {
+    DesiredResource {
+        address: address.parse().expect("an address"),
+        resource,
+        needs: Vec::new(),
+        restart_on: Vec::new(),
+        env: Vec::new(),
+        ready: None,
+        timeout_ms: 1_000,
+        sensitive: false,
+        declared_at: String::new(),
+    }
+}
+
+fn file(path: &str) -> DesiredResource {
+    let resource = Resource::File(File {
+        path: path.to_owned(),
+        ensure: Ensure::Present,
+        content: None,
+        mode: None,
+        owner: None,
+        group: None,
+        sensitive: false,
+    });
+    desired(resource, &format!("file.{path}"))
+}
+
+fn service() -> DesiredResource {
+    let resource = Resource::Service(Service {
+        name: "web".to_owned(),
+        running: Some(true),
+        enabled: None,
+    });
+    desired(resource, "service.web")
+}
+
+fn intent(name: &str, steps: Vec<(Action, DesiredResource)>, restarts: &[u32]) -> Event {
+    let steps = (1..).zip(steps);
+    Event::AttemptIntended(Intent {
+        run: RunId("r".to_owned()),
+        host: "h".into(),
+        machine: machine(),
+        attempt: attempt(name),
+        epoch: 1,
+        plan: PlanId("p".to_owned()),
+        steps: steps
+            .map(|(index, (action, desired))| IntendedStep {
+                index,
+                address: desired.address.clone(),
+                action,
+                desired,
+            })
+            .collect(),
+        restarts: [(service().address, restarts.to_vec())].into(),
+    })
+}
+
+fn report(name: &str, index: u32, status: StepStatus, before: &[(&str, &str)], after: &[(&str, &str)]) -> Event {
+    Event::StepReported {
+        machine: machine(),
+        attempt: attempt(name),
+        report: StepReport {
+            index,
+            status,
+            before: attributes(before),
+            after: attributes(after),
+            before_digest: Some(format!("digest of {name}")),
+            output: Vec::new(),
+            seconds: 0,
+        },
+    }
+}
+
+fn ended(name: &str, ended: JobEnded) -> Event {
+    Event::JobEnded {
+        machine: machine(),
+        attempt: attempt(name),
+        ended,
+    }
+}
+
+fn fold(events: &[Event]) -> (Ledger, LedgerFold) {
+    let (mut ledger, mut fold) = (Ledger::default(), LedgerFold::default());
+    for event in events {
+        fold.apply(&mut ledger, event);
+    }
+    (ledger, fold)
+}
+
+const ABSENT: &[(&str, &str)] = &[("type", "absent")];
+const THERE: &[(&str, &str)] = &[("type", "file")];
+const RUNNING: &[(&str, &str)] = &[("running", "yes")];
+
+#[test]
+fn before_is_written_once_and_a_retry_keeps_it() {
+    let events = [
+        intent("a", vec![(Action::Create, file("/x"))], &[]),
+        report("a", 1, StepStatus::Failed { code: 1 }, ABSENT, &[]),
+        ended("a", JobEnded::Ended { end: JobEnd::Stopped }),
+        intent("b", vec![(Action::Update, file("/x"))], &[]),
+        report("b", 1, StepStatus::Changed, &[("type", "directory")], THERE),
+    ];
+    let (ledger, _) = fold(&events);
+    let entry = &ledger.entries[&file("/x").address];
+    assert_eq!(entry.before, attributes(ABSENT));
+    assert_eq!(entry.before_digest.as_deref(), Some("digest of a"));
+    assert_eq!(entry.applied, attributes(THERE));
+    assert_eq!((entry.phase, entry.origin), (Phase::Ready, Origin::Applied));
+}
+
+#[test]
+fn an_adopted_resource_gets_its_before_when_it_is_first_changed() {
+    let adopted = Event::Adopted {
+        host: "h".into(),
+        machine: machine(),
+        desired: file("/x"),
+        applied: attributes(THERE),
+    };
+    let (ledger, _) = fold(std::slice::from_ref(&adopted));
+    assert_eq!(ledger.entries[&file("/x").address].origin, Origin::Adopted);
+    let events = [
+        adopted,
+        intent("a", vec![(Action::Update, file("/x"))], &[]),
+        report("a", 1, StepStatus::Changed, &[("mode", "0600")], THERE),
+    ];
+    let (ledger, _) = fold(&events);
+    let entry = &ledger.entries[&file("/x").address];
+    assert_eq!(
+        (entry.origin, entry.before.get("mode")),
+        (Origin::Applied, Some("0600"))
+    );
+}
+
+#[test]
+fn a_step_that_could_not_capture_enters_nothing() {
+    let events = [
+        intent("a", vec![(Action::Create, file("/x"))], &[]),
+        report(
+            "a",
+            1,
+            StepStatus::NotCaptured {
+                why: "disk full".to_owned(),
+            },
+            ABSENT,
+            &[],
+        ),
+    ];
+    assert!(fold(&events).0.entries.is_empty());
+}
+
+#[test]
+fn a_restart_is_owed_from_the_change_until_the_restart() {
+    let steps = vec![(Action::Update, file("/x")), (Action::Restart, service())];
+    let mut events = vec![
+        intent("a", steps.clone(), &[1]),
+        report("a", 1, StepStatus::Changed, ABSENT, THERE),
+        ended("a", JobEnded::Interrupted),
+    ];
+    let owed = fold(&events).0.owed;
+    assert_eq!(owed[&service().address], vec![file("/x").address]);
+    events.push(intent("b", vec![(Action::Restart, service())], &[]));
+    events.push(report("b", 1, StepStatus::NotReady, RUNNING, RUNNING));
+    assert!(
+        !fold(&events).0.owed.is_empty(),
+        "a restart that did not end well is still owed"
+    );
+    events.push(intent("c", vec![(Action::Restart, service())], &[]));
+    events.push(report("c", 1, StepStatus::Changed, RUNNING, RUNNING));
+    assert!(fold(&events).0.owed.is_empty());
+}
+
+#[test]
+fn a_step_begun_when_the_host_died_owes_a_restart() {
+    let events = [
+        intent("a", vec![(Action::Update, file("/x"))], &[1]),
+        report("a", 1, StepStatus::Begun, ABSENT, &[]),
+        ended("a", JobEnded::Interrupted),
+    ];
+    let (ledger, _) = fold(&events);
+    assert!(ledger.owed.contains_key(&service().address));
+    assert_eq!(ledger.entries[&file("/x").address].phase, Phase::Creating);
+}
+
+#[test]
+fn a_start_is_as_good_as_a_restart() {
+    let steps = vec![(Action::Update, file("/x")), (Action::Update, service())];
+    let events = [
+        intent("a", steps, &[1]),
+        report("a", 1, StepStatus::Changed, ABSENT, THERE),
+        report("a", 2, StepStatus::Changed, &[("running", "no")], RUNNING),
+    ];
+    assert!(fold(&events).0.owed.is_empty());
+}
+
+#[test]
+fn a_failed_undo_is_stuck_until_a_person_decides() {
+    let mut events = vec![
+        intent("a", vec![(Action::Create, file("/x"))], &[]),
+        report("a", 1, StepStatus::Changed, ABSENT, THERE),
+        intent("b", vec![(Action::Delete, file("/x"))], &[]),
+        report("b", 1, StepStatus::Failed { code: 1 }, THERE, THERE),
+        intent("c", vec![(Action::Delete, file("/x"))], &[]),
+        report("c", 1, StepStatus::Changed, THERE, ABSENT),
+    ];
+    assert_eq!(fold(&events).0.entries[&file("/x").address].phase, Phase::Stuck);
+    events.push(Event::Resolved {
+        host: "h".into(),
+        machine: machine(),
+        address: Some(file("/x").address),
+        how: Resolution::Retry,
+        by: "ops".to_owned(),
+    });
+    events.push(intent("d", vec![(Action::Delete, file("/x"))], &[]));
+    events.push(report("d", 1, StepStatus::Unchanged, ABSENT, ABSENT));
+    assert!(fold(&events).0.entries.is_empty());
+}
+
+fn any_status() -> impl Strategy<Value = StepStatus> {
+    prop_oneof![
+        Just(StepStatus::Begun),
+        Just(StepStatus::Unchanged),
+        Just(StepStatus::Changed),
+        Just(StepStatus::Left { what: "x".to_owned() }),
+        Just(StepStatus::Failed { code: 1 }),
+        Just(StepStatus::NotReady),
+        Just(StepStatus::NotCaptured { why: String::new() }),
+    ]
+}
+
+/// Jobs of three steps on two files and a service, with any statuses.
+fn any_log() -> impl Strategy<Value = Vec<Event>> {
+    let job = (
+        any::<bool>(),
+        proptest::collection::vec(any_status(), 0..4),
+        any::<bool>(),
+    );
+    proptest::collection::vec(job, 0..6).prop_map(|jobs| {
+        let mut events = Vec::new();
+        for (number, (undo, statuses, interrupted)) in jobs.into_iter().enumerate() {
+            let name = format!("job{number}");
+            let action = if undo { Action::Delete } else { Action::Update };
+            let steps = vec![
+                (action, file("/x")),
+                (Action::Create, file("/y")),
+                (Action::Restart, service()),
+            ];
+            events.push(intent(&name, steps, &[1, 2]));
+            for (index, status) in (1..).zip(statuses) {
+                events.push(report(&name, index, status, ABSENT, THERE));
+            }
+            let how = if interrupted {
+                JobEnded::Interrupted
+            } else {
+                JobEnded::Ended { end: JobEnd::Completed }
+            };
+            events.push(ended(&name, how));
+        }
+        events
+    })
+}
+
+proptest! {
+    #[test]
+    fn a_log_cut_at_every_prefix_recovers(events in any_log()) {
+        let whole = fold(&events);
+        for cut in 0..=events.len() {
+            let (mut ledger, before_crash) = fold(&events[..cut]);
+            // What survives a crash is the stored form.
+            let open = serde_json::to_string(&before_crash.open).expect("it can be stored");
+            let mut rest = LedgerFold { open: serde_json::from_str(&open).expect("it was stored") };
+            // Delivery is at least once: the last event may come again.
+            for event in &events[cut.saturating_sub(1)..] {
+                rest.apply(&mut ledger, event);
+            }
+            prop_assert_eq!(&(ledger, rest), &whole, "cut at {}", cut);
+        }
+    }
+
+    #[test]
+    fn every_event_delivered_twice_changes_nothing(events in any_log()) {
+        let twice: Vec<Event> = events.iter().flat_map(|event| [event.clone(), event.clone()]).collect();
+        prop_assert_eq!(fold(&twice), fold(&events));
+    }
+
+    #[test]
+    fn only_a_restart_or_a_person_clears_what_is_owed(events in any_log()) {
+        let (mut ledger, mut fold) = (Ledger::default(), LedgerFold::default());
+        for event in &events {
+            let owed = ledger.owed.len();
+            fold.apply(&mut ledger, event);
+            if ledger.owed.len() < owed {
+                let restarted = matches!(
+                    event,
+                    Event::StepReported { report, .. } if report.index == 3 && report.status == StepStatus::Changed
+                );
+                prop_assert!(restarted, "{event:?}");
+            }
+        }
+    }
+}
