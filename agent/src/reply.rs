@@ -1,0 +1,622 @@
+//! Decodes what a program of [`crate::program`] says: bytes in, typed records out, noise dropped.
+//!
+//! The bytes come from a host and are hostile: every length is capped, nothing is evaluated, and no input panics.
+//! What a record means for a machine is not decided here.
+//!
+//! ```text
+//! line without the nonce          -> dropped (banner, MOTD, .bashrc)
+//! NONCE KEYWORD FIELDS...         -> Record
+//! NONCE text|output ... BYTES     -> so many bytes and a newline follow -> Record with the bytes
+//! ```
+
+use crate::program::Nonce;
+
+/// The longest line that begins with the nonce. A path is at most 4 KiB and an attribute holds one or a few.
+pub const LINE_BYTES_MAX: usize = 64 * 1024;
+/// The longest blob: old text is cut at this by the host, a step's output at 4 KiB.
+pub const BLOB_BYTES_MAX: usize = 64 * 1024;
+/// The longest reply, noise included. A host with 1000 resources and 1 MiB of old text stays below 2 MiB.
+pub const REPLY_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// One thing that a host said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Record {
+    /// Send the payload now, then the end of input.
+    Ready,
+    /// The host has this blob: it is left out of the payload.
+    Have {
+        /// Its name.
+        sha256: String,
+    },
+    /// A fact.
+    Fact {
+        /// Which.
+        key: String,
+        /// Its value.
+        value: String,
+    },
+    /// The machine id found on the host.
+    Machine {
+        /// A UUID, as the host has it.
+        id: String,
+    },
+    /// The highest epoch that the host has seen.
+    Epoch {
+        /// The epoch.
+        epoch: u64,
+    },
+    /// How many processes the host made meanwhile, ours and others'.
+    Forks {
+        /// How many.
+        count: u64,
+    },
+    /// An attribute of a resource.
+    Attr {
+        /// The resource's number in the body.
+        id: u32,
+        /// Which attribute.
+        key: String,
+        /// Its value.
+        value: String,
+    },
+    /// The old text of a resource.
+    Text {
+        /// The resource's number in the body.
+        id: u32,
+        /// The first bytes of the text.
+        bytes: Vec<u8>,
+    },
+    /// A job that is not acked; its journal follows.
+    Job {
+        /// The attempt that started it.
+        attempt: String,
+        /// Where it stands.
+        state: JobState,
+    },
+    /// A step was begun.
+    Begin {
+        /// The job's attempt.
+        attempt: String,
+        /// The step's number, from 1.
+        index: u32,
+    },
+    /// What the probe found around a step.
+    StepAttr {
+        /// The job's attempt.
+        attempt: String,
+        /// The step's number, from 1.
+        index: u32,
+        /// Before or after it.
+        when: When,
+        /// Which attribute.
+        key: String,
+        /// Its value.
+        value: String,
+    },
+    /// A step ended.
+    Step {
+        /// The job's attempt.
+        attempt: String,
+        /// The step's number, from 1.
+        index: u32,
+        /// How.
+        status: StepStatus,
+        /// After how many seconds.
+        seconds: u64,
+        /// The digest of the captured *before*, if there is one.
+        before_digest: Option<String>,
+        /// More: what was left, the exit code, the missing lines or the survivors joined by `; `, why not captured.
+        detail: String,
+    },
+    /// The last words of a step.
+    Output {
+        /// The job's attempt.
+        attempt: String,
+        /// The step's number, from 1.
+        index: u32,
+        /// At most 4 KiB, if the host keeps to the protocol.
+        bytes: Vec<u8>,
+    },
+    /// The job ended by itself.
+    End {
+        /// The job's attempt.
+        attempt: String,
+        /// How.
+        end: JobEnd,
+        /// More: the step that stopped it, the line that differs, who holds the lock.
+        detail: String,
+    },
+    /// The request was refused; nothing was done.
+    Refused {
+        /// Why.
+        kind: Refusal,
+        /// More.
+        detail: String,
+    },
+    /// The job's folder is gone.
+    Acked {
+        /// The job's attempt.
+        attempt: String,
+    },
+    /// The reply is complete; without it the transfer was cut.
+    Done,
+}
+
+macro_rules! words {
+    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $word:literal,)* }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum $name {
+            $($(#[$variant_doc])* $variant,)*
+        }
+
+        impl $name {
+            /// Reads the protocol's word.
+            pub fn from_word(word: &str) -> Option<Self> {
+                match word {
+                    $($word => Some(Self::$variant),)*
+                    _ => None,
+                }
+            }
+
+            /// Shows the protocol's word.
+            pub fn word(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $word,)*
+                }
+            }
+        }
+    };
+}
+
+words! {
+    /// Where a job on a host stands.
+    JobState {
+        /// It ended by itself; its `end` line follows the journal.
+        Done = "done",
+        /// Its wrapper is alive.
+        Running = "running",
+        /// It was begun, and its wrapper is gone or the host booted since.
+        Interrupted = "interrupted",
+        /// All of it arrived, and it was never begun.
+        Unstarted = "unstarted",
+        /// It did not arrive whole and can't begin.
+        Untransferred = "untransferred",
+        /// The host knows no such job: it was acked, or its start never came so far.
+        Gone = "gone",
+    }
+}
+
+words! {
+    /// Whether an attribute was found before or after a step.
+    When {
+        /// Right before it.
+        Before = "before",
+        /// After it.
+        After = "after",
+    }
+}
+
+words! {
+    /// How a step ended.
+    StepStatus {
+        /// Nothing was to be done.
+        Unchanged = "unchanged",
+        /// It changed the host as wanted.
+        Changed = "changed",
+        /// It did, and left something that belongs to others.
+        Left = "left",
+        /// Its sh ended with another code than 0.
+        Failed = "failed",
+        /// The probe does not show what is wanted.
+        NotConverged = "not-converged",
+        /// It ran out of time and was stopped.
+        TimedOut = "timed-out",
+        /// The ready check did not pass in time.
+        NotReady = "not-ready",
+        /// *Before* could not be captured: nothing was changed.
+        NotCaptured = "not-captured",
+    }
+}
+
+words! {
+    /// How a job ended.
+    JobEnd {
+        /// Every step was done.
+        Completed = "completed",
+        /// A step failed; later ones did not run.
+        Stopped = "stopped",
+        /// The fingerprint no longer held: nothing was done.
+        Stale = "stale",
+        /// Another job holds the host's lock: nothing was done.
+        Locked = "locked",
+    }
+}
+
+words! {
+    /// Why a request was refused.
+    Refusal {
+        /// Another job is not acked (the detail is its attempt), or the one to ack still runs.
+        Busy = "busy",
+        /// The host has seen a newer epoch (the detail).
+        Epoch = "epoch",
+        /// The host has another machine id, or none.
+        Machine = "machine",
+        /// No space or no inodes are left.
+        DiskFull = "disk-full",
+        /// The state folder is on a read-only mount.
+        ReadOnly = "read-only",
+        /// The state folder can't be made, or belongs to somebody else.
+        NoStateDir = "no-state-dir",
+        /// The attempt is already there (the detail is its state): follow it.
+        Exists = "exists",
+        /// The payload was cut or does not match its digest.
+        Transfer = "transfer",
+        /// The host lacks a tool (the detail).
+        NoTool = "no-tool",
+    }
+}
+
+/// A reply breaks the protocol or its limits: nothing more is read from it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ReplyError {
+    /// A line is too long.
+    #[error("a line of the host's reply is longer than {LINE_BYTES_MAX} bytes")]
+    Line,
+    /// A blob is too long.
+    #[error("the host announced a blob of {announced} bytes; the limit is {BLOB_BYTES_MAX}")]
+    Blob {
+        /// So many bytes.
+        announced: u64,
+    },
+    /// The reply is too long.
+    #[error("the host's reply is longer than {REPLY_BYTES_MAX} bytes")]
+    Reply,
+    /// A line begins with the nonce and is not of the protocol.
+    #[error("the host's reply has a line that is not understood: `{line}`")]
+    Malformed {
+        /// The line without the nonce, at most 200 characters, control characters escaped.
+        line: String,
+    },
+}
+
+/// Decodes one reply, however its bytes are cut into chunks.
+#[derive(Debug)]
+pub struct Decoder {
+    nonce: Vec<u8>,
+    buffer: Vec<u8>,
+    state: State,
+    total: usize,
+    failed: Option<ReplyError>,
+}
+
+#[derive(Debug)]
+enum State {
+    /// At a line that may be ours.
+    Line,
+    /// In a line that is noise.
+    Noise,
+    /// In a blob: so many bytes and the newline after them are to come.
+    Blob(BlobOf, usize),
+    /// After `done`.
+    Over,
+}
+
+#[derive(Debug, Clone)]
+enum BlobOf {
+    Text(u32),
+    Output(String, u32),
+}
+
+impl Decoder {
+    /// Begins a reply to the program with this nonce.
+    pub fn new(nonce: &Nonce) -> Self {
+        Self {
+            nonce: [nonce.as_str().as_bytes(), b" "].concat(),
+            buffer: Vec::new(),
+            state: State::Line,
+            total: 0,
+            failed: None,
+        }
+    }
+
+    /// Takes the next bytes and gives the records that are complete with them.
+    ///
+    /// What follows `done` is dropped. After an error every call gives the same error.
+    pub fn push(&mut self, bytes: &[u8]) -> Result<Vec<Record>, ReplyError> {
+        let mut records = Vec::new();
+        match self.take(bytes, &mut records) {
+            Ok(()) => Ok(records),
+            Err(error) => {
+                self.buffer = Vec::new();
+                self.failed = Some(error.clone());
+                // What was understood before the fault stands; the fault shows at the next call or in `failed`.
+                if records.is_empty() { Err(error) } else { Ok(records) }
+            }
+        }
+    }
+
+    /// Tells whether `done` came: the reply is complete.
+    pub fn is_done(&self) -> bool {
+        matches!(self.state, State::Over)
+    }
+
+    /// Tells what broke the reply, if something did.
+    pub fn failed(&self) -> Option<&ReplyError> {
+        self.failed.as_ref()
+    }
+
+    fn take(&mut self, mut bytes: &[u8], records: &mut Vec<Record>) -> Result<(), ReplyError> {
+        if let Some(error) = &self.failed {
+            return Err(error.clone());
+        }
+        while !bytes.is_empty() {
+            match &self.state {
+                State::Over => return Ok(()),
+                State::Noise => {
+                    let line_end = bytes.iter().position(|byte| *byte == b'\n');
+                    let eaten = line_end.map_or(bytes.len(), |at| at + 1);
+                    self.count(eaten)?;
+                    bytes = &bytes[eaten..];
+                    if line_end.is_some() {
+                        self.state = State::Line;
+                    }
+                }
+                State::Line => {
+                    // Byte by byte only as far as the nonce reaches: what differs there is noise.
+                    let known = self.buffer.len();
+                    if known < self.nonce.len() {
+                        if bytes[0] == self.nonce[known] {
+                            self.count(1)?;
+                            self.buffer.push(bytes[0]);
+                            bytes = &bytes[1..];
+                        } else {
+                            self.buffer.clear();
+                            self.state = State::Noise;
+                        }
+                        continue;
+                    }
+                    let line_end = bytes.iter().position(|byte| *byte == b'\n');
+                    let eaten = line_end.unwrap_or(bytes.len());
+                    if known + eaten > LINE_BYTES_MAX {
+                        return Err(ReplyError::Line);
+                    }
+                    self.count(eaten)?;
+                    self.buffer.extend_from_slice(&bytes[..eaten]);
+                    bytes = &bytes[eaten..];
+                    if line_end.is_some() {
+                        self.count(1)?;
+                        bytes = &bytes[1..];
+                        let line = std::mem::take(&mut self.buffer);
+                        self.line(&line[self.nonce.len()..], records)?;
+                    }
+                }
+                State::Blob(of, length) => {
+                    let wanted = length + 1 - self.buffer.len();
+                    let eaten = wanted.min(bytes.len());
+                    let (of, length) = (of.clone(), *length);
+                    self.count(eaten)?;
+                    self.buffer.extend_from_slice(&bytes[..eaten]);
+                    bytes = &bytes[eaten..];
+                    if eaten == wanted {
+                        let mut blob = std::mem::take(&mut self.buffer);
+                        if blob.pop() != Some(b'\n') {
+                            return Err(malformed(
+                                format!("a blob of {length} bytes without its end").as_bytes(),
+                            ));
+                        }
+                        records.push(match of {
+                            BlobOf::Text(id) => Record::Text { id, bytes: blob },
+                            BlobOf::Output(attempt, index) => Record::Output {
+                                attempt,
+                                index,
+                                bytes: blob,
+                            },
+                        });
+                        self.state = State::Line;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn count(&mut self, bytes: usize) -> Result<(), ReplyError> {
+        self.total = self.total.saturating_add(bytes);
+        if self.total > REPLY_BYTES_MAX {
+            Err(ReplyError::Reply)
+        } else {
+            Ok(())
+        }
+    }
+
+    fn line(&mut self, line: &[u8], records: &mut Vec<Record>) -> Result<(), ReplyError> {
+        let text = String::from_utf8_lossy(line);
+        match parse(&text).ok_or_else(|| malformed(line))? {
+            Line::Record(record) => {
+                if record == Record::Done {
+                    self.state = State::Over;
+                }
+                records.push(record);
+            }
+            Line::Blob(of, length) => {
+                if length > BLOB_BYTES_MAX as u64 {
+                    return Err(ReplyError::Blob { announced: length });
+                }
+                self.state = State::Blob(of, length as usize);
+            }
+        }
+        Ok(())
+    }
+}
+
+enum Line {
+    Record(Record),
+    Blob(BlobOf, u64),
+}
+
+/// Reads one line without its nonce; `None` if it is not of the protocol.
+fn parse(line: &str) -> Option<Line> {
+    let (keyword, rest) = cut(line);
+    let record = match keyword {
+        "ready" => Record::Ready,
+        "have" => Record::Have {
+            sha256: rest.to_owned(),
+        },
+        "fact" => {
+            let (key, value) = cut(rest);
+            Record::Fact {
+                key: key.to_owned(),
+                value: value.to_owned(),
+            }
+        }
+        "machine" => Record::Machine { id: rest.to_owned() },
+        "epoch" => Record::Epoch {
+            epoch: rest.parse().ok()?,
+        },
+        "forks" => Record::Forks {
+            count: rest.parse().ok()?,
+        },
+        "attr" => {
+            let (id, rest) = cut(rest);
+            let (key, value) = cut(rest);
+            Record::Attr {
+                id: id.parse().ok()?,
+                key: key.to_owned(),
+                value: value.to_owned(),
+            }
+        }
+        "text" => {
+            let (id, length) = cut(rest);
+            return Some(Line::Blob(BlobOf::Text(id.parse().ok()?), length.parse().ok()?));
+        }
+        "job" => {
+            let (attempt, state) = cut(rest);
+            Record::Job {
+                attempt: attempt.to_owned(),
+                state: JobState::from_word(state)?,
+            }
+        }
+        "begin" => {
+            let (attempt, index) = cut(rest);
+            Record::Begin {
+                attempt: attempt.to_owned(),
+                index: index.parse().ok()?,
+            }
+        }
+        "stepattr" => {
+            let (attempt, rest) = cut(rest);
+            let (index, rest) = cut(rest);
+            let (when, rest) = cut(rest);
+            let (key, value) = cut(rest);
+            Record::StepAttr {
+                attempt: attempt.to_owned(),
+                index: index.parse().ok()?,
+                when: When::from_word(when)?,
+                key: key.to_owned(),
+                value: value.to_owned(),
+            }
+        }
+        "step" => {
+            let (attempt, rest) = cut(rest);
+            let (index, rest) = cut(rest);
+            let (status, rest) = cut(rest);
+            let (seconds, rest) = cut(rest);
+            let (digest, detail) = cut(rest);
+            Record::Step {
+                attempt: attempt.to_owned(),
+                index: index.parse().ok()?,
+                status: StepStatus::from_word(status)?,
+                seconds: seconds.parse().ok()?,
+                before_digest: (digest != "-").then(|| digest.to_owned()),
+                detail: detail.to_owned(),
+            }
+        }
+        "output" => {
+            let (attempt, rest) = cut(rest);
+            let (index, length) = cut(rest);
+            let of = BlobOf::Output(attempt.to_owned(), index.parse().ok()?);
+            return Some(Line::Blob(of, length.parse().ok()?));
+        }
+        "end" => {
+            let (attempt, rest) = cut(rest);
+            let (end, detail) = cut(rest);
+            Record::End {
+                attempt: attempt.to_owned(),
+                end: JobEnd::from_word(end)?,
+                detail: detail.to_owned(),
+            }
+        }
+        "refused" => {
+            let (kind, detail) = cut(rest);
+            Record::Refused {
+                kind: Refusal::from_word(kind)?,
+                detail: detail.to_owned(),
+            }
+        }
+        "acked" => Record::Acked {
+            attempt: rest.to_owned(),
+        },
+        "done" => Record::Done,
+        _ => return None,
+    };
+    Some(Line::Record(record))
+}
+
+/// Cuts at the first space; without one, all is the first field.
+fn cut(text: &str) -> (&str, &str) {
+    text.split_once(' ').unwrap_or((text, ""))
+}
+
+fn malformed(line: &[u8]) -> ReplyError {
+    let shown = String::from_utf8_lossy(line).chars().take(200).collect::<String>();
+    ReplyError::Malformed {
+        line: shown.escape_debug().to_string(),
+    }
+}
+
+/// Finds the line `NONCE run` in one stream of an ad-hoc command; what follows is the command's own.
+#[derive(Debug)]
+pub struct RunStart {
+    line: Vec<u8>,
+    matched: usize,
+    noise: bool,
+    started: bool,
+}
+
+impl RunStart {
+    /// Begins a stream of the command with this nonce.
+    pub fn new(nonce: &Nonce) -> Self {
+        Self {
+            line: format!("{} run\n", nonce.as_str()).into_bytes(),
+            matched: 0,
+            noise: false,
+            started: false,
+        }
+    }
+
+    /// Gives the part of the next bytes that is the command's own.
+    pub fn push<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
+        if self.started {
+            return bytes;
+        }
+        for (at, byte) in bytes.iter().enumerate() {
+            if !self.noise && *byte == self.line[self.matched] {
+                self.matched += 1;
+                if self.matched == self.line.len() {
+                    self.started = true;
+                    return &bytes[at + 1..];
+                }
+                continue;
+            }
+            self.matched = 0;
+            self.noise = *byte != b'\n';
+        }
+        &[]
+    }
+
+    /// Tells whether the command was started.
+    pub fn is_started(&self) -> bool {
+        self.started
+    }
+}
