@@ -9,6 +9,9 @@
 //! ```
 
 mod error;
+mod local;
+mod ssh;
+mod watch;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -292,8 +295,8 @@ impl fmt::Debug for Context {
 ///
 /// For [`Via::Agent`] it opens the SSH session below the agent; the agent's module makes its own session of it.
 pub async fn connect(target: &Target, context: &Context) -> Result<Box<dyn Session>, TransportError> {
-    let _ = (target, context);
-    Err(TransportError::Agent {
-        detail: "not connected".to_owned(),
-    })
+    match target.via {
+        Via::Local => Ok(local::connect(target)),
+        Via::Ssh | Via::Agent => ssh::connect(target, context).await,
+    }
 }

@@ -1,0 +1,356 @@
+//! Opens a connection: name, TCP, banner and key exchange, each with a time limit and an error of its own.
+
+use super::algorithms;
+use super::host_keys::HostKeys;
+use super::stream::Wire;
+use crate::transport::watch::shown;
+use crate::transport::{Target, TransportError};
+use russh::client::{self, ChannelOpenHandle, DisconnectReason, Handle, Msg};
+use russh::keys::PublicKeyOrCertificate;
+use russh::{Channel, ChannelOpenFailure, SshId};
+use std::borrow::Cow;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout, timeout_at};
+
+/// Keepalives every 15 s, and 3 of them unanswered, find a dead connection within a minute without waking a
+/// fleet too often.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
+const KEEPALIVE_UNANSWERED_MAX: usize = 3;
+
+/// Ends a connection whose task was forgotten. Above the handshake and login limits of 60 s each, so that these
+/// speak first; keepalives hold a living connection.
+const INACTIVITY_TIMEOUT: Duration = Duration::from_secs(150);
+
+/// Messages waiting per channel: 8 of 32 KiB are as fast as 100, at a fifth of the memory.
+const CHANNEL_BUFFER_MESSAGES: usize = 8;
+
+/// The window that the server may fill: with 1 MiB, 100 MB/s pass at 10 ms round trip, and a host that does not
+/// stop sending costs no more.
+const WINDOW_BYTES: u32 = 1024 * 1024;
+
+/// A server that drops connections before the handshake (MaxStartups, a restart) is tried again after these
+/// pauses: it needs a moment, and more tries would look like an attack to it.
+const DROPPED_PAUSES: [Duration; 2] = [Duration::from_millis(500), Duration::from_millis(2000)];
+
+/// A connection whose key exchange is done.
+pub(super) struct Connected {
+    pub(super) handle: Handle<Client>,
+    pub(super) wire: Wire,
+    pub(super) goodbye: Goodbye,
+    pub(super) address: SocketAddr,
+    /// Connections that it took, with those that were dropped.
+    pub(super) connections: u64,
+}
+
+/// What the server said when it ended the connection.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Goodbye(Arc<Mutex<Option<String>>>);
+
+impl Goodbye {
+    fn set(&self, text: String) {
+        if let Ok(mut slot) = self.0.lock() {
+            *slot = Some(text);
+        }
+    }
+
+    pub(super) fn get(&self) -> Option<String> {
+        self.0.lock().ok().and_then(|slot| slot.clone())
+    }
+}
+
+/// An error inside russh's task: its own, or our verdict on the host key.
+#[derive(Debug)]
+pub(super) enum ClientError {
+    Russh(russh::Error),
+    Ours(Box<TransportError>),
+}
+
+impl From<russh::Error> for ClientError {
+    fn from(error: russh::Error) -> Self {
+        Self::Russh(error)
+    }
+}
+
+/// Our side of what a server may ask for: it may show its key, and open nothing.
+pub(super) struct Client {
+    host_keys: HostKeys,
+    goodbye: Goodbye,
+}
+
+/// Refuses a channel that a server wants to open: Holdfast forwards no ports, no X11 and never an ssh-agent.
+async fn refuse(reply: ChannelOpenHandle) -> Result<(), ClientError> {
+    reply.reject(ChannelOpenFailure::AdministrativelyProhibited).await;
+    Ok(())
+}
+
+impl client::Handler for Client {
+    type Error = ClientError;
+
+    async fn check_server_key(&mut self, shown: &PublicKeyOrCertificate) -> Result<bool, ClientError> {
+        match self.host_keys.check(&shown.public_key()).await {
+            Ok(()) => Ok(true),
+            Err(error) => Err(ClientError::Ours(Box::new(error))),
+        }
+    }
+
+    async fn disconnected(&mut self, reason: DisconnectReason<ClientError>) -> Result<(), ClientError> {
+        match reason {
+            DisconnectReason::ReceivedDisconnect(info) => {
+                self.goodbye.set(shown(&info.message));
+                Ok(())
+            }
+            DisconnectReason::Error(error) => Err(error),
+        }
+    }
+
+    async fn server_channel_open_forwarded_tcpip(
+        &mut self,
+        _: Channel<Msg>,
+        _: &str,
+        _: u32,
+        _: &str,
+        _: u32,
+        reply: ChannelOpenHandle,
+        _: &mut client::Session,
+    ) -> Result<(), ClientError> {
+        refuse(reply).await
+    }
+
+    async fn server_channel_open_forwarded_streamlocal(
+        &mut self,
+        _: Channel<Msg>,
+        _: &str,
+        reply: ChannelOpenHandle,
+        _: &mut client::Session,
+    ) -> Result<(), ClientError> {
+        refuse(reply).await
+    }
+
+    async fn server_channel_open_agent_forward(
+        &mut self,
+        _: Channel<Msg>,
+        reply: ChannelOpenHandle,
+        _: &mut client::Session,
+    ) -> Result<(), ClientError> {
+        refuse(reply).await
+    }
+
+    async fn server_channel_open_session(
+        &mut self,
+        _: Channel<Msg>,
+        reply: ChannelOpenHandle,
+        _: &mut client::Session,
+    ) -> Result<(), ClientError> {
+        refuse(reply).await
+    }
+
+    async fn server_channel_open_direct_tcpip(
+        &mut self,
+        _: Channel<Msg>,
+        _: &str,
+        _: u32,
+        _: &str,
+        _: u32,
+        reply: ChannelOpenHandle,
+        _: &mut client::Session,
+    ) -> Result<(), ClientError> {
+        refuse(reply).await
+    }
+
+    async fn server_channel_open_direct_streamlocal(
+        &mut self,
+        _: Channel<Msg>,
+        _: &str,
+        reply: ChannelOpenHandle,
+        _: &mut client::Session,
+    ) -> Result<(), ClientError> {
+        refuse(reply).await
+    }
+
+    async fn server_channel_open_x11(
+        &mut self,
+        _: Channel<Msg>,
+        _: &str,
+        _: u32,
+        reply: ChannelOpenHandle,
+        _: &mut client::Session,
+    ) -> Result<(), ClientError> {
+        refuse(reply).await
+    }
+}
+
+/// Connects and does the key exchange; tries again when a server drops the connection before it ends.
+pub(super) async fn connect(target: &Target, host_keys: &HostKeys) -> Result<Connected, TransportError> {
+    let addresses = resolve(target).await?;
+    let mut pauses = DROPPED_PAUSES.into_iter();
+    let mut connections = 0;
+    loop {
+        let (tcp, address) = dial(target, &addresses).await?;
+        connections += 1;
+        match handshake(target, host_keys, tcp, address).await {
+            Ok(connected) => return Ok(Connected { connections, ..connected }),
+            Err(Handshake::Dropped(error)) => match pauses.next() {
+                Some(pause) => tokio::time::sleep(pause).await,
+                None => return Err(error),
+            },
+            Err(Handshake::Failed(error)) => return Err(error),
+        }
+    }
+}
+
+async fn resolve(target: &Target) -> Result<Vec<SocketAddr>, TransportError> {
+    let failed = |source| TransportError::Resolve {
+        address: target.address.clone(),
+        source,
+    };
+    let lookup = tokio::net::lookup_host((target.address.as_str(), target.port));
+    let found: Vec<SocketAddr> = timeout(target.timeouts.connect, lookup)
+        .await
+        .map_err(|_| failed(io::Error::new(io::ErrorKind::TimedOut, "the resolver gave no answer in time")))?
+        .map_err(failed)?
+        .collect();
+    if found.is_empty() {
+        return Err(failed(io::Error::new(io::ErrorKind::NotFound, "the name has no address")));
+    }
+    Ok(found)
+}
+
+async fn dial(target: &Target, addresses: &[SocketAddr]) -> Result<(TcpStream, SocketAddr), TransportError> {
+    let mut last = None;
+    for address in addresses {
+        match timeout(target.timeouts.connect, TcpStream::connect(address)).await {
+            Ok(Ok(tcp)) => {
+                // A socket without it is slower, not wrong.
+                let _ = tcp.set_nodelay(true);
+                return Ok((tcp, *address));
+            }
+            Ok(Err(source)) => {
+                last = Some(TransportError::Connect {
+                    address: address.to_string(),
+                    source,
+                });
+            }
+            Err(_) => {
+                last = Some(TransportError::ConnectTimeout {
+                    address: address.to_string(),
+                    after: target.timeouts.connect,
+                });
+            }
+        }
+    }
+    Err(last.expect("resolve gives at least one address"))
+}
+
+enum Handshake {
+    /// The server closed the connection before it ended: it may be overloaded.
+    Dropped(TransportError),
+    Failed(TransportError),
+}
+
+async fn handshake(
+    target: &Target,
+    host_keys: &HostKeys,
+    tcp: TcpStream,
+    address: SocketAddr,
+) -> Result<Connected, Handshake> {
+    let wire = Wire::default();
+    let goodbye = Goodbye::default();
+    let client = Client {
+        host_keys: host_keys.clone(),
+        goodbye: goodbye.clone(),
+    };
+    let deadline = Instant::now() + target.timeouts.handshake;
+    let opening = client::connect_stream(Arc::new(config(host_keys)), wire.wrap(tcp), client);
+    match timeout_at(deadline, opening).await {
+        Ok(Ok(handle)) => Ok(Connected {
+            handle,
+            wire,
+            goodbye,
+            address,
+            connections: 1,
+        }),
+        Ok(Err(error)) => {
+            wire.cut();
+            Err(explain(address, error, &wire, &goodbye))
+        }
+        Err(_) => {
+            // russh's task, if it was started, ends with its stream.
+            wire.cut();
+            Err(Handshake::Failed(TransportError::HandshakeTimeout {
+                address: address.to_string(),
+                after: target.timeouts.handshake,
+            }))
+        }
+    }
+}
+
+fn config(host_keys: &HostKeys) -> client::Config {
+    client::Config {
+        client_id: SshId::Standard(Cow::Borrowed(concat!("SSH-2.0-Holdfast_", env!("CARGO_PKG_VERSION")))),
+        window_size: WINDOW_BYTES,
+        channel_buffer_size: CHANNEL_BUFFER_MESSAGES,
+        preferred: algorithms::modern(&host_keys.known_algorithms()),
+        inactivity_timeout: Some(INACTIVITY_TIMEOUT),
+        keepalive_interval: Some(KEEPALIVE_INTERVAL),
+        keepalive_max: KEEPALIVE_UNANSWERED_MAX,
+        gex: client::GexParams::new(2048, 2048, 8192).expect("2048 is the least that russh allows"),
+        nodelay: true,
+        ..client::Config::default()
+    }
+}
+
+fn explain(address: SocketAddr, error: ClientError, wire: &Wire, goodbye: &Goodbye) -> Handshake {
+    let error = match error {
+        ClientError::Ours(error) => return Handshake::Failed(*error),
+        ClientError::Russh(error) => error,
+    };
+    let address = address.to_string();
+    let first_words = wire.first_words();
+    let dropped = match &error {
+        russh::Error::Disconnect | russh::Error::HUP => true,
+        russh::Error::IO(source) => matches!(
+            source.kind(),
+            io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe
+        ),
+        _ => false,
+    };
+    let detail = match error {
+        russh::Error::NoCommonAlgo { kind, theirs, .. } => {
+            return Handshake::Failed(TransportError::Negotiation {
+                address,
+                what: match kind {
+                    russh::AlgorithmKind::Kex => "key exchange",
+                    russh::AlgorithmKind::Key => "type of host key",
+                    russh::AlgorithmKind::Cipher => "cipher",
+                    russh::AlgorithmKind::Compression => "compression",
+                    russh::AlgorithmKind::Mac => "MAC",
+                }
+                .to_owned(),
+                theirs: theirs.iter().map(|name| shown(name)).collect(),
+            });
+        }
+        russh::Error::Join(error) if error.is_panic() => {
+            return Handshake::Failed(TransportError::Panicked {
+                detail: error.to_string(),
+            });
+        }
+        _ if dropped && goodbye.get().is_some() => goodbye.get().unwrap_or_default(),
+        _ if dropped && first_words.is_empty() => "it closed the connection without a word".to_owned(),
+        _ if !first_words.is_empty() && !first_words.starts_with(b"SSH-") => {
+            format!("it said {:?}", shown(&String::from_utf8_lossy(&first_words)))
+        }
+        _ if dropped => "it closed the connection".to_owned(),
+        other => other.to_string(),
+    };
+    let error = TransportError::NotSsh { address, detail };
+    // Something else than SSH stays something else; only a server that was on the way is tried again.
+    if dropped && (first_words.is_empty() || first_words.starts_with(b"SSH-")) {
+        Handshake::Dropped(error)
+    } else {
+        Handshake::Failed(error)
+    }
+}

@@ -1,0 +1,301 @@
+//! One exec on a channel of its own: the program in, chunks out, always closed.
+//!
+//! ```text
+//! open -> exec -> write program ---------> (Send) write payload, EOF
+//!                 read chunks -> Handler --^          ... exit status, EOF, CLOSE -> ExecEnd
+//! ```
+
+use super::connect::Client;
+use crate::transport::watch::Watch;
+use crate::transport::{ExecEnd, ExecStream, Payload, Reaction, Stream, TransportError};
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use russh::client::{Handle, Msg};
+use russh::{Channel, ChannelMsg, ChannelReadHalf, ChannelWriteHalf};
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+use tokio::sync::oneshot;
+use tokio::time::{Instant, sleep, timeout, timeout_at};
+
+/// After the exit status, output that a background child holds open is read until it pauses this long.
+const DRAIN_PAUSE_MAX: Duration = Duration::from_secs(1);
+
+/// And for this long in all, so that a child that never stops printing ends too; a slow line needs a while for
+/// the last window of 1 MiB.
+const DRAIN_MAX: Duration = Duration::from_secs(30);
+
+/// How long we wait until CLOSE is on its way; a connection that can't even take that is cut.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// With `MaxSessions 1`, the server frees the last exec's place only when its process is gone: it is asked again
+/// at this pace, for this long.
+const OPEN_RETRY_PAUSE: Duration = Duration::from_millis(100);
+const OPEN_RETRY_MAX: Duration = Duration::from_secs(3);
+
+/// Between the pump of an [`ExecStream`] and its owner: two packets.
+const STREAM_BUFFER_BYTES: usize = 64 * 1024;
+
+/// Last words of stderr that an [`ExecStream`] keeps.
+const STDERR_TAIL_BYTES_MAX: usize = 4096;
+
+/// SSH_EXTENDED_DATA_STDERR of RFC 4254.
+const STDERR: u32 = 1;
+
+/// Why an exec did not end by itself.
+pub(super) enum Trouble {
+    /// Ours to report as it is.
+    Failed(TransportError),
+    /// The connection is gone; the session knows the reason.
+    Lost { during: &'static str },
+    /// The deadline passed. `usable` tells whether the connection took the CLOSE.
+    Deadline { usable: bool },
+}
+
+/// Opens a channel and starts `command` in it. `again`: there was an exec on this connection before.
+pub(super) async fn open(
+    handle: &Handle<Client>,
+    command: &str,
+    again: bool,
+    deadline: Instant,
+) -> Result<Channel<Msg>, Trouble> {
+    let until = Instant::now() + OPEN_RETRY_MAX;
+    let channel = loop {
+        match timeout_at(deadline, handle.channel_open_session()).await {
+            Err(_) => return Err(Trouble::Deadline { usable: false }),
+            Ok(Ok(channel)) => break channel,
+            Ok(Err(russh::Error::ChannelOpenFailure(reason))) => {
+                if !again || Instant::now() + OPEN_RETRY_PAUSE > until.min(deadline) {
+                    return Err(Trouble::Failed(TransportError::ExecRefused {
+                        detail: format!("it opens no session ({reason:?})"),
+                    }));
+                }
+                sleep(OPEN_RETRY_PAUSE).await;
+            }
+            Ok(Err(_)) => return Err(Trouble::Lost { during: "opening a channel" }),
+        }
+    };
+    match timeout_at(deadline, channel.exec(true, command)).await {
+        Ok(Ok(())) => Ok(channel),
+        Ok(Err(_)) => Err(Trouble::Lost { during: "starting a program" }),
+        Err(_) => Err(Trouble::Deadline { usable: false }),
+    }
+}
+
+/// Runs a program on an opened channel. Gives the end and the bytes written.
+pub(super) async fn run(
+    channel: Channel<Msg>,
+    program: Vec<u8>,
+    watch: &mut Watch<'_>,
+    deadline: Instant,
+) -> (Result<ExecEnd, Trouble>, u64) {
+    let (mut read, write) = channel.split();
+    let mut sent = 0;
+    let result = converse(&mut read, &write, program, watch, deadline, &mut sent).await;
+    let closed = close(read, &write).await;
+    let result = match result {
+        Err(Trouble::Deadline { .. }) => Err(Trouble::Deadline { usable: closed }),
+        other => other,
+    };
+    (result, sent)
+}
+
+/// Sends CLOSE whatever happened: a channel that is only dropped keeps its place on the server. The read half
+/// goes first, so that output nobody reads can't hold up russh's task.
+async fn close(read: ChannelReadHalf, write: &ChannelWriteHalf<Msg>) -> bool {
+    drop(read);
+    matches!(timeout(CLOSE_TIMEOUT, write.close()).await, Ok(Ok(())))
+}
+
+async fn converse(
+    read: &mut ChannelReadHalf,
+    write: &ChannelWriteHalf<Msg>,
+    program: Vec<u8>,
+    watch: &mut Watch<'_>,
+    deadline: Instant,
+    sent: &mut u64,
+) -> Result<ExecEnd, Trouble> {
+    let mut end = ExecEnd::default();
+    let mut ending = Ending::default();
+    *sent += program.len() as u64;
+    let mut writing: Option<BoxFuture<'_, ()>> = Some(Box::pin(send(write, vec![Bytes::from(program)], false)));
+    let mut queued: Option<Payload> = None;
+    loop {
+        let message = tokio::select! {
+            message = read.wait() => message,
+            () = async { if let Some(writing) = writing.as_mut() { writing.await } }, if writing.is_some() => {
+                writing = queued
+                    .take()
+                    .map(|payload| -> BoxFuture<'_, ()> { Box::pin(send(write, payload.0, true)) });
+                continue;
+            }
+            () = tokio::time::sleep_until(ending.until(deadline)) => {
+                return if ending.exited.is_some() { Ok(end) } else { Err(Trouble::Deadline { usable: false }) };
+            }
+        };
+        ending.touch();
+        let (stream, data) = match message {
+            Some(ChannelMsg::Data { data }) => (Stream::Stdout, data),
+            Some(ChannelMsg::ExtendedData { data, ext: STDERR }) => (Stream::Stderr, data),
+            Some(ChannelMsg::Close) => return Ok(end),
+            None if ending.exited.is_some() => return Ok(end),
+            None => return Err(Trouble::Lost { during: "a program ran" }),
+            Some(other) => {
+                note(other, &mut end, &mut ending)?;
+                if ending.complete() {
+                    return Ok(end);
+                }
+                continue;
+            }
+        };
+        match watch.chunk(stream, &data) {
+            Reaction::Continue => {}
+            Reaction::Send(payload) => {
+                *sent += payload.bytes();
+                if writing.is_some() {
+                    queued = Some(payload);
+                } else {
+                    writing = Some(Box::pin(send(write, payload.0, true)));
+                }
+            }
+            Reaction::Stop => {
+                end.stopped = true;
+                return Ok(end);
+            }
+        }
+    }
+}
+
+/// Writes pieces as far as the server's window allows. A failure is not reported: the read side sees the same end.
+async fn send(write: &ChannelWriteHalf<Msg>, pieces: Vec<Bytes>, eof: bool) {
+    for piece in pieces {
+        if write.data_bytes(piece).await.is_err() {
+            return;
+        }
+    }
+    if eof {
+        let _ = write.eof().await;
+    }
+}
+
+/// What was seen of the end so far.
+#[derive(Default)]
+struct Ending {
+    exited: Option<Instant>,
+    eof: bool,
+    last_message: Option<Instant>,
+}
+
+impl Ending {
+    fn touch(&mut self) {
+        self.last_message = Some(Instant::now());
+    }
+
+    fn until(&self, deadline: Instant) -> Instant {
+        match (self.exited, self.last_message) {
+            (Some(exited), Some(last)) => (last + DRAIN_PAUSE_MAX).min(exited + DRAIN_MAX).min(deadline),
+            _ => deadline,
+        }
+    }
+
+    /// The exit status can come before EOF or after it.
+    fn complete(&self) -> bool {
+        self.exited.is_some() && self.eof
+    }
+}
+
+fn note(message: ChannelMsg, end: &mut ExecEnd, ending: &mut Ending) -> Result<(), Trouble> {
+    match message {
+        ChannelMsg::ExitStatus { exit_status } => {
+            end.exit = Some(exit_status as i32);
+            ending.exited.get_or_insert_with(Instant::now);
+        }
+        ChannelMsg::ExitSignal { signal_name, .. } => {
+            end.signal = Some(crate::transport::watch::shown(&format!("{signal_name:?}")));
+            ending.exited.get_or_insert_with(Instant::now);
+        }
+        ChannelMsg::Eof => ending.eof = true,
+        ChannelMsg::Failure => {
+            return Err(Trouble::Failed(TransportError::ExecRefused {
+                detail: "it does not start programs".to_owned(),
+            }));
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+/// Turns a channel into a stream with a task that pumps both ways until the program or its owner ends.
+pub(super) fn stream(channel: Channel<Msg>) -> ExecStream {
+    let (near, far) = tokio::io::duplex(STREAM_BUFFER_BYTES);
+    let (report, end) = oneshot::channel();
+    tokio::spawn(async move {
+        let result = pump(channel, far).await;
+        // The owner may not care any more.
+        let _ = report.send(result);
+    });
+    ExecStream { io: near, end }
+}
+
+async fn pump(channel: Channel<Msg>, far: DuplexStream) -> Result<(ExecEnd, Vec<u8>), TransportError> {
+    let (mut read, write) = channel.split();
+    let (mut from_owner, mut to_owner) = tokio::io::split(far);
+    let mut end = ExecEnd::default();
+    let mut ending = Ending::default();
+    let mut stderr = Vec::new();
+    let forever = Instant::now() + Duration::from_secs(86_400 * 365);
+    let inward = async {
+        let mut buffer = vec![0; 32 * 1024];
+        loop {
+            match from_owner.read(&mut buffer).await {
+                Ok(0) | Err(_) => break,
+                Ok(count) => {
+                    if write.data_bytes(Bytes::copy_from_slice(&buffer[..count])).await.is_err() {
+                        break;
+                    }
+                }
+            }
+        }
+        let _ = write.eof().await;
+        std::future::pending::<()>().await;
+    };
+    let outward = async {
+        loop {
+            let message = tokio::select! {
+                message = read.wait() => message,
+                () = tokio::time::sleep_until(ending.until(forever)) => return Ok(()),
+            };
+            ending.touch();
+            match message {
+                Some(ChannelMsg::Data { data }) => {
+                    if to_owner.write_all(&data).await.is_err() {
+                        end.stopped = true;
+                        return Ok(());
+                    }
+                }
+                Some(ChannelMsg::ExtendedData { data, ext: STDERR }) => {
+                    stderr.extend_from_slice(&data);
+                    let surplus = stderr.len().saturating_sub(STDERR_TAIL_BYTES_MAX);
+                    stderr.drain(..surplus);
+                }
+                Some(ChannelMsg::Close) => return Ok(()),
+                None if ending.exited.is_some() => return Ok(()),
+                None => return Err(TransportError::ConnectionLost {
+                    during: "the agent was spoken to",
+                    detail: "the connection ended".to_owned(),
+                }),
+                Some(other) => match note(other, &mut end, &mut ending) {
+                    Ok(()) if ending.complete() => return Ok(()),
+                    Ok(()) => {}
+                    Err(Trouble::Failed(error)) => return Err(error),
+                    Err(_) => return Ok(()),
+                },
+            }
+        }
+    };
+    let result = tokio::select! {
+        result = outward => result,
+        () = inward => Ok(()),
+    };
+    close(read, &write).await;
+    result.map(|()| (end, stderr))
+}
