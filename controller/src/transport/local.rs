@@ -3,7 +3,9 @@
 //! The child is killed when its session gives up on it; jobs that it detached live on, as they do over SSH.
 
 use super::watch::Watch;
-use super::{Become, ExecEnd, ExecStream, Handler, Payload, Reaction, Session, Stream, Target, Traffic, TransportError};
+use super::{
+    Become, ExecEnd, ExecStream, Handler, Payload, Reaction, Session, Stream, Target, Traffic, TransportError,
+};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use std::os::unix::process::ExitStatusExt;

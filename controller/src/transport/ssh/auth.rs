@@ -137,14 +137,18 @@ impl Credentials {
                 self.agent_keys = identities
                     .into_iter()
                     .filter_map(|identity| match identity {
-                        AgentIdentity::PublicKey { key, comment } => Some((format!("key {comment} of the ssh-agent"), key)),
+                        AgentIdentity::PublicKey { key, comment } => {
+                            Some((format!("key {comment} of the ssh-agent"), key))
+                        }
                         AgentIdentity::Certificate { .. } => None,
                     })
                     .filter(|(_, key)| {
                         only.is_none_or(|locked| {
-                            locked
-                                .iter()
-                                .any(|(_, public)| public.as_ref().is_some_and(|wanted| wanted.key_data() == key.key_data()))
+                            locked.iter().any(|(_, public)| {
+                                public
+                                    .as_ref()
+                                    .is_some_and(|wanted| wanted.key_data() == key.key_data())
+                            })
                         })
                     })
                     .take(AGENT_KEYS_MAX)
@@ -206,7 +210,9 @@ async fn load(path: &Path, context: &Context) -> Result<Loaded, TransportError> 
         .map_err(|error| failed(error.to_string()))?;
     let text = zeroize::Zeroizing::new(text);
     if text.starts_with("ssh-") || text.starts_with("ecdsa-") {
-        return Err(failed("it is a public key; name the private one (without .pub)".to_owned()));
+        return Err(failed(
+            "it is a public key; name the private one (without .pub)".to_owned(),
+        ));
     }
     if let Ok(key) = PrivateKey::from_openssh(text.as_bytes())
         && key.is_encrypted()

@@ -192,7 +192,12 @@ pub(super) async fn connect(target: &Target, host_keys: &HostKeys) -> Result<Con
         let (tcp, address) = dial(target, &addresses).await?;
         connections += 1;
         match handshake(target, host_keys, tcp, address).await {
-            Ok(connected) => return Ok(Connected { connections, ..connected }),
+            Ok(connected) => {
+                return Ok(Connected {
+                    connections,
+                    ..connected
+                });
+            }
             Err(Handshake::Dropped(error)) => match pauses.next() {
                 Some(pause) => tokio::time::sleep(pause).await,
                 None => return Err(error),
@@ -210,11 +215,19 @@ async fn resolve(target: &Target) -> Result<Vec<SocketAddr>, TransportError> {
     let lookup = tokio::net::lookup_host((target.address.as_str(), target.port));
     let found: Vec<SocketAddr> = timeout(target.timeouts.connect, lookup)
         .await
-        .map_err(|_| failed(io::Error::new(io::ErrorKind::TimedOut, "the resolver gave no answer in time")))?
+        .map_err(|_| {
+            failed(io::Error::new(
+                io::ErrorKind::TimedOut,
+                "the resolver gave no answer in time",
+            ))
+        })?
         .map_err(failed)?
         .collect();
     if found.is_empty() {
-        return Err(failed(io::Error::new(io::ErrorKind::NotFound, "the name has no address")));
+        return Err(failed(io::Error::new(
+            io::ErrorKind::NotFound,
+            "the name has no address",
+        )));
     }
     Ok(found)
 }
@@ -333,7 +346,7 @@ fn explain(address: SocketAddr, error: ClientError, wire: &Wire, goodbye: &Goodb
                 theirs: theirs.iter().map(|name| shown(name)).collect(),
             });
         }
-        russh::Error::Join(error) if error.is_panic() => {
+        russh::Error::Join(error) => {
             return Handshake::Failed(TransportError::Panicked {
                 detail: error.to_string(),
             });

@@ -71,12 +71,18 @@ pub(super) async fn open(
                 }
                 sleep(OPEN_RETRY_PAUSE).await;
             }
-            Ok(Err(_)) => return Err(Trouble::Lost { during: "opening a channel" }),
+            Ok(Err(_)) => {
+                return Err(Trouble::Lost {
+                    during: "opening a channel",
+                });
+            }
         }
     };
     match timeout_at(deadline, channel.exec(true, command)).await {
         Ok(Ok(())) => Ok(channel),
-        Ok(Err(_)) => Err(Trouble::Lost { during: "starting a program" }),
+        Ok(Err(_)) => Err(Trouble::Lost {
+            during: "starting a program",
+        }),
         Err(_) => Err(Trouble::Deadline { usable: false }),
     }
 }
@@ -138,7 +144,11 @@ async fn converse(
             Some(ChannelMsg::ExtendedData { data, ext: STDERR }) => (Stream::Stderr, data),
             Some(ChannelMsg::Close) => return Ok(end),
             None if ending.exited.is_some() => return Ok(end),
-            None => return Err(Trouble::Lost { during: "a program ran" }),
+            None => {
+                return Err(Trouble::Lost {
+                    during: "a program ran",
+                });
+            }
             Some(other) => {
                 note(other, &mut end, &mut ending)?;
                 if ending.complete() {
@@ -249,7 +259,11 @@ async fn pump(channel: Channel<Msg>, far: DuplexStream) -> Result<(ExecEnd, Vec<
             match from_owner.read(&mut buffer).await {
                 Ok(0) | Err(_) => break,
                 Ok(count) => {
-                    if write.data_bytes(Bytes::copy_from_slice(&buffer[..count])).await.is_err() {
+                    if write
+                        .data_bytes(Bytes::copy_from_slice(&buffer[..count]))
+                        .await
+                        .is_err()
+                    {
                         break;
                     }
                 }
@@ -279,10 +293,12 @@ async fn pump(channel: Channel<Msg>, far: DuplexStream) -> Result<(ExecEnd, Vec<
                 }
                 Some(ChannelMsg::Close) => return Ok(()),
                 None if ending.exited.is_some() => return Ok(()),
-                None => return Err(TransportError::ConnectionLost {
-                    during: "the agent was spoken to",
-                    detail: "the connection ended".to_owned(),
-                }),
+                None => {
+                    return Err(TransportError::ConnectionLost {
+                        during: "the agent was spoken to",
+                        detail: "the connection ended".to_owned(),
+                    });
+                }
                 Some(other) => match note(other, &mut end, &mut ending) {
                     Ok(()) if ending.complete() => return Ok(()),
                     Ok(()) => {}

@@ -153,7 +153,7 @@ impl SshSession {
                 self.wire.cut();
                 let ended = timeout(GOODBYE_TIMEOUT, &mut self.handle).await;
                 let detail = match ended {
-                    Ok(Err(ClientError::Russh(russh::Error::Join(error)))) if error.is_panic() => {
+                    Ok(Err(ClientError::Russh(russh::Error::Join(error)))) => {
                         return TransportError::Panicked {
                             detail: error.to_string(),
                         };
