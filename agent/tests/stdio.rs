@@ -33,9 +33,10 @@ async fn a_payload_of_three_megabytes_arrives_intact() {
     let payload: Vec<u8> = (0u32..3_000_000)
         .map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8)
         .collect();
-    let (stdout, _, exit) = carrier.run(1, "{ cat; exit 0; }\n", &payload).await;
+    let (stdout, _, exit) = carrier.run(1, "{ echo ready; cat; exit 0; }\n", &payload).await;
     assert_eq!(exit.code, Some(0));
-    assert!(stdout == payload, "{} bytes came back", stdout.len());
+    let echoed = stdout.strip_prefix(b"ready\n").expect("the program said ready");
+    assert!(echoed == payload, "{} bytes came back", echoed.len());
 }
 
 #[tokio::test]

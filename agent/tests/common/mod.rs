@@ -52,7 +52,8 @@ impl Carrier {
         message.expect("no end yet").body.expect("a known body")
     }
 
-    /// Runs a program with a payload and grants its output as it comes.
+    /// Runs a program, sends a payload after its first output (before that the shell would read ahead into it), and
+    /// grants output as it comes.
     pub(crate) async fn run(&mut self, id: u64, program: &str, payload: &[u8]) -> (Vec<u8>, Vec<u8>, Exit) {
         self.send(Body::Exec(Exec {
             id,
@@ -64,7 +65,8 @@ impl Carrier {
         let mut ended = false;
         let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
         loop {
-            while pieces.last().is_some_and(|piece| piece.len() as u64 <= window) {
+            let ready = payload.is_empty() || !stdout.is_empty();
+            while ready && pieces.last().is_some_and(|piece| piece.len() as u64 <= window) {
                 let piece = pieces.pop().expect("just seen");
                 window -= piece.len() as u64;
                 let bytes = piece.to_vec().into();
