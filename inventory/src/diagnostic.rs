@@ -56,12 +56,47 @@ impl Location {
             span,
         }
     }
+
+    /// Finds bytes of a value that is written here: the value's text may stand in quotes. The whole place if it is
+    /// written with escapes.
+    #[must_use]
+    pub fn within(&self, text: &str, span: &Range<usize>) -> Self {
+        let written = self.file.text.get(self.span.clone()).unwrap_or("");
+        match written.find(text) {
+            Some(offset) => {
+                let start = self.span.start + offset;
+                Self::new(&self.file, start + span.start..start + span.end)
+            }
+            None => self.clone(),
+        }
+    }
 }
 
 impl fmt::Display for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (line, column) = self.file.line_column(self.span.start);
         write!(f, "{}:{line}:{column}", self.file.path.display())
+    }
+}
+
+/// A value together with the place it was written at, for problems that are found later.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Located<T> {
+    /// The value.
+    pub value: T,
+    /// The place; `None` for a value that stands in no file (a flag, a default).
+    pub at: Option<Location>,
+}
+
+impl<T> Located<T> {
+    /// Joins a value and its place.
+    pub fn new(value: T, at: Location) -> Self {
+        Self { value, at: Some(at) }
+    }
+
+    /// Wraps a value that stands in no file.
+    pub fn nowhere(value: T) -> Self {
+        Self { value, at: None }
     }
 }
 
