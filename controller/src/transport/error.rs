@@ -77,11 +77,11 @@ pub enum TransportError {
         /// The algorithm of the key it shows.
         algorithm: String,
         /// The fingerprint of the key it shows.
-        fingerprint: String,
+        fingerprint: Box<str>,
         /// The fingerprint that was known.
-        known: String,
+        known: Box<str>,
         /// The file that has it.
-        file: String,
+        file: Box<str>,
         /// The line of that file, from 1.
         line: usize,
     },

@@ -26,6 +26,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 pub use error::TransportError;
+pub(crate) use ssh::known_hosts_line;
 
 /// Which output a chunk came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

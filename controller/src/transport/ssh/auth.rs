@@ -48,6 +48,9 @@ struct FileKey {
     key: Arc<PrivateKey>,
 }
 
+/// A key file under a passphrase, with its public half where the file shows it.
+type LockedKey = (PathBuf, Option<Box<PublicKey>>);
+
 enum Loaded {
     Key(Box<PrivateKey>),
     Locked(Option<Box<PublicKey>>),
@@ -71,7 +74,7 @@ impl Credentials {
             password: password(target, context)?,
             locked: Vec::new(),
         };
-        let mut locked = Vec::new();
+        let mut locked: Vec<LockedKey> = Vec::new();
         for path in paths {
             match (load(&path, context).await, named) {
                 (Ok(Loaded::Key(key)), _) => credentials.files.push(FileKey {
@@ -93,7 +96,9 @@ impl Credentials {
         // With identities named, the agent serves only for those of them that are protected: offering all of its
         // keys would use up the server's patience before the right one.
         if !named || !locked.is_empty() {
-            credentials.ask_agent(context, named.then_some(&locked)).await?;
+            credentials
+                .ask_agent(context, named.then_some(locked.as_slice()))
+                .await?;
         }
         credentials.locked = locked
             .into_iter()
@@ -117,11 +122,7 @@ impl Credentials {
             .any(|(_, held)| held.key_data() == key.key_data())
     }
 
-    async fn ask_agent(
-        &mut self,
-        context: &Context,
-        only: Option<&Vec<(PathBuf, Option<Box<PublicKey>>)>>,
-    ) -> Result<(), TransportError> {
+    async fn ask_agent(&mut self, context: &Context, only: Option<&[LockedKey]>) -> Result<(), TransportError> {
         let Some(socket) = &context.agent_socket else {
             return Ok(());
         };

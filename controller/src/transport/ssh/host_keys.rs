@@ -78,9 +78,9 @@ impl HostKeys {
             Verdict::Changed { place, known } => Err(TransportError::HostKeyChanged {
                 host,
                 algorithm,
-                fingerprint,
-                known,
-                file: place.file.display().to_string(),
+                fingerprint: fingerprint.into(),
+                known: known.into(),
+                file: place.file.display().to_string().into(),
                 line: place.line,
             }),
             Verdict::Revoked { place } => Err(TransportError::HostKeyRevoked {

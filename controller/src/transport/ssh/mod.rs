@@ -24,7 +24,7 @@ use std::time::Duration;
 use stream::Wire;
 use tokio::time::{Instant, timeout};
 
-pub(crate) use known_hosts::{fingerprint, line as known_hosts_line};
+pub(crate) use known_hosts::line as known_hosts_line;
 
 /// A goodbye is a courtesy; a server that does not take it is cut off.
 const GOODBYE_TIMEOUT: Duration = Duration::from_secs(2);

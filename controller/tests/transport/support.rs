@@ -1,0 +1,235 @@
+//! What the transport tests share: a handler that collects, targets, and an sshd of their own.
+
+use holdfast::transport::{
+    Context, ExecEnd, Handler, HostKeyPolicy, Payload, Reaction, Session, Stream, Target, TransportError,
+};
+use secrecy::SecretString;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// Keeps what a program prints, and answers the line READY with a payload.
+#[derive(Default)]
+pub(crate) struct Collect {
+    pub(crate) stdout: Vec<u8>,
+    pub(crate) stderr: Vec<u8>,
+    pub(crate) payload: Option<Payload>,
+    pub(crate) stop_after_bytes: Option<usize>,
+}
+
+impl Handler for Collect {
+    fn chunk(&mut self, stream: Stream, bytes: &[u8]) -> Reaction {
+        match stream {
+            Stream::Stdout => self.stdout.extend_from_slice(bytes),
+            Stream::Stderr => self.stderr.extend_from_slice(bytes),
+        }
+        if self.stop_after_bytes.is_some_and(|limit| self.stdout.len() >= limit) {
+            return Reaction::Stop;
+        }
+        if self.stdout.ends_with(b"READY\n")
+            && let Some(payload) = self.payload.take()
+        {
+            return Reaction::Send(payload);
+        }
+        Reaction::Continue
+    }
+}
+
+impl Collect {
+    pub(crate) fn out(&self) -> String {
+        String::from_utf8_lossy(&self.stdout).into_owned()
+    }
+
+    pub(crate) fn err(&self) -> String {
+        String::from_utf8_lossy(&self.stderr).into_owned()
+    }
+}
+
+pub(crate) async fn run(
+    session: &mut Box<dyn Session>,
+    program: &str,
+    handler: &mut dyn Handler,
+) -> Result<ExecEnd, TransportError> {
+    run_within(session, program, handler, Duration::from_secs(60)).await
+}
+
+pub(crate) async fn run_within(
+    session: &mut Box<dyn Session>,
+    program: &str,
+    handler: &mut dyn Handler,
+    limit: Duration,
+) -> Result<ExecEnd, TransportError> {
+    let program = format!("{{\n{program}\nexit 0; }}\n");
+    session.run(program.into_bytes(), handler, Instant::now() + limit).await
+}
+
+/// A context without any of this machine's own files.
+pub(crate) fn context(folder: &Path) -> Context {
+    Context {
+        home: None,
+        known_hosts: folder.join("known_hosts"),
+        known_hosts_read: Vec::new(),
+        agent_socket: None,
+        secrets: Arc::new(|_| None),
+    }
+}
+
+pub(crate) fn with_password(mut context: Context, password: &'static str) -> Context {
+    context.secrets = Arc::new(move |name| (name == "TEST_PASSWORD").then(|| SecretString::from(password)));
+    context
+}
+
+pub(crate) fn target(address: SocketAddr, user: &str, identity: Option<&Path>) -> Target {
+    let mut target = Target::new("web01", address.ip().to_string(), user);
+    target.port = address.port();
+    target.identities = identity.map(Path::to_path_buf).into_iter().collect();
+    target.host_keys = HostKeyPolicy::AcceptNew;
+    target
+}
+
+/// Says why a test did nothing.
+#[expect(clippy::print_stderr, reason = "the runner shows it")]
+pub(crate) fn skip(why: &str) {
+    eprintln!("SKIPPED: {why}");
+}
+
+pub(crate) fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+pub(crate) fn whoami() -> String {
+    let output = Command::new("id").arg("-un").output().expect("id is POSIX");
+    String::from_utf8_lossy(&output.stdout).trim().to_owned()
+}
+
+pub(crate) fn free_address() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0")
+        .expect("loopback has free ports")
+        .local_addr()
+        .expect("a bound socket has an address")
+}
+
+pub(crate) fn keygen(path: &Path, arguments: &[&str]) {
+    let done = Command::new("ssh-keygen")
+        .args(["-q", "-N", "", "-f"])
+        .arg(path)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .status()
+        .expect("ssh-keygen is installed with sshd");
+    assert!(done.success());
+}
+
+/// Waits until something listens.
+pub(crate) fn wait_for(address: SocketAddr) {
+    for _ in 0..100 {
+        if TcpStream::connect(address).is_ok() {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    panic!("nothing listens on {address}");
+}
+
+/// An sshd of this test alone, with one client key.
+pub(crate) struct Sshd {
+    child: Child,
+    pub(crate) address: SocketAddr,
+    pub(crate) folder: tempfile::TempDir,
+    pub(crate) key: PathBuf,
+}
+
+impl Drop for Sshd {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Sshd {
+    /// Starts it with further configuration lines; `None`: it is not installed, or needs root that we lack.
+    pub(crate) fn start(lines: &[&str]) -> Option<Self> {
+        let program = Path::new("/usr/sbin/sshd");
+        if !program.exists() {
+            skip("sshd is not installed");
+            return None;
+        }
+        if is_root() {
+            std::fs::create_dir_all("/run/sshd").expect("root can make /run/sshd");
+        }
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = |name: &str| folder.path().join(name);
+        keygen(&path("host_ed25519"), &["-t", "ed25519"]);
+        keygen(&path("host_rsa"), &["-t", "rsa", "-b", "2048"]);
+        keygen(&path("client"), &["-t", "ed25519"]);
+        std::fs::copy(path("client.pub"), path("authorized_keys")).expect("a copy");
+        let address = free_address();
+        let mut config = format!(
+            "ListenAddress 127.0.0.1\nPort {}\nPidFile none\nStrictModes no\nPermitRootLogin yes\nAuthorizedKeysFile {}\n\
+             PasswordAuthentication no\nKbdInteractiveAuthentication no\n",
+            address.port(),
+            path("authorized_keys").display(),
+        );
+        if !lines.iter().any(|line| line.starts_with("HostKey ")) {
+            config.push_str(&format!(
+                "HostKey {}\nHostKey {}\n",
+                path("host_ed25519").display(),
+                path("host_rsa").display()
+            ));
+        }
+        // sshd takes the first value of an option.
+        let config = format!(
+            "{}\n{config}",
+            lines.join("\n").replace("FOLDER", &folder.path().display().to_string())
+        );
+        std::fs::write(path("config"), config).expect("a file in our folder");
+        let log = std::fs::File::create(path("log")).expect("a file in our folder");
+        let child = Command::new(program)
+            .args(["-D", "-e", "-f"])
+            .arg(path("config"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .expect("sshd starts");
+        wait_for(address);
+        let key = path("client");
+        Some(Self {
+            child,
+            address,
+            folder,
+            key,
+        })
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(self.path("log")).unwrap_or_default()
+    }
+
+    pub(crate) fn target(&self) -> Target {
+        target(self.address, &whoami(), Some(&self.key))
+    }
+
+    pub(crate) fn context(&self) -> Context {
+        context(self.folder.path())
+    }
+}
+
+/// Peak resident memory of this process in bytes.
+pub(crate) fn peak_resident_bytes() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))
+        .and_then(|rest| rest.trim().strip_suffix("kB"))
+        .and_then(|number| number.trim().parse::<u64>().ok())
+        .unwrap_or(0)
+        * 1024
+}
