@@ -1,6 +1,12 @@
 //! `cron`: a line in a user's crontab, marked with the resource's name.
+//!
+//! The mark is a line of its own above it, `# holdfast: NAME`, because cron hands what follows a command to sh.
 
-use crate::resource::Ensure;
+use super::compare::{Wanted, nothing_said, or_empty};
+use super::{Collect, Comparison, Ensure, Lifecycle, Unsupported};
+use crate::address::ResourceType;
+use crate::observation::{Attributes, Platform};
+use crate::sh::Sh;
 use serde::{Deserialize, Serialize};
 
 /// A line in a user's crontab, marked with the resource's name.
@@ -17,3 +23,131 @@ pub struct Cron {
     /// The command, one line.
     pub command: String,
 }
+
+impl Cron {
+    fn line(&self) -> String {
+        format!("{} {}", self.schedule, self.command)
+    }
+
+    fn wanted_attributes(&self) -> Wanted {
+        match self.ensure {
+            Ensure::Absent => Wanted::one("exists", "no"),
+            Ensure::Present => Wanted::one("exists", "yes").and("line", self.line()),
+        }
+    }
+
+    fn change(&self, line: Option<&str>, platform: &Platform) -> Result<Sh, Unsupported> {
+        if self.user.is_some() && !platform.root {
+            return Err(Unsupported::NeedsRoot("crontab of another user"));
+        }
+        Ok(self
+            .variables()
+            .set("line", or_empty(line))
+            .set("keep", if line.is_some() { "yes" } else { "no" })
+            .code(EDIT))
+    }
+
+    fn variables(&self) -> Sh {
+        Sh::new()
+            .set("user", or_empty(self.user.as_deref()))
+            .set("mark", &format!("# holdfast: {}", self.name))
+            .code(LIBRARY)
+    }
+}
+
+impl Lifecycle for Cron {
+    fn kind(&self) -> ResourceType {
+        ResourceType::Cron
+    }
+
+    fn collect(&self) -> Vec<Collect> {
+        vec![Collect::Crontab(self.user.clone().unwrap_or_default())]
+    }
+
+    fn probe(&self) -> Sh {
+        Sh::new().call("hf_probe_cron", [or_empty(self.user.as_deref()), self.name.as_str()])
+    }
+
+    fn compare(&self, observed: &Attributes) -> Comparison {
+        if observed.get("crontab") == Some("missing") {
+            return Comparison::CannotTell("no crontab command".to_owned());
+        }
+        match (self.ensure, observed.get("exists")) {
+            (_, None) => nothing_said(),
+            (Ensure::Present, Some("no")) => Comparison::Absent,
+            _ => self.wanted_attributes().compare(observed),
+        }
+    }
+
+    fn wanted(&self, _observed: &Attributes) -> Vec<String> {
+        self.wanted_attributes().lines()
+    }
+
+    fn capture(&self) -> Sh {
+        self.variables().code(CAPTURE)
+    }
+
+    fn apply(&self, platform: &Platform) -> Result<Sh, Unsupported> {
+        match self.ensure {
+            Ensure::Present => self.change(Some(&self.line()), platform),
+            Ensure::Absent => self.change(None, platform),
+        }
+    }
+
+    fn undo(&self, before: &Attributes, platform: &Platform) -> Result<Sh, Unsupported> {
+        let line = before.get("line").filter(|_| before.get("exists") == Some("yes"));
+        Ok(self.change(line, platform)?.code(DROP_IF_EMPTY))
+    }
+
+    fn wanted_after_undo(&self, before: &Attributes) -> Vec<String> {
+        Wanted::default().as_in(before, &["exists", "line"]).lines()
+    }
+}
+
+const LIBRARY: &str = r#"
+tab() {
+  if [ -n "$user" ]; then
+    crontab -u "$user" "$@"
+  else
+    crontab "$@"
+  fi
+}
+"#;
+
+// The whole crontab is kept too, for a person; the undo takes out its own two lines and leaves the others alone.
+const CAPTURE: &str = r#"
+was=no
+! tab -l >"$hf_before/crontab" 2>/dev/null || was=yes
+hf_digest_one "$hf_before/crontab"
+printf '%s\n' "crontab $was" "digest $hf_digest" >"$hf_before/meta" || hf_die "cannot write $hf_before/meta"
+"#;
+
+// The line under the mark is replaced where it stands, or both are taken out, or both are appended.
+const EDIT: &str = r#"
+tab -l >"$hf_before/now" 2>/dev/null || : >"$hf_before/now" || hf_die "cannot write $hf_before/now"
+export mark line keep
+awk '
+  under { under = 0; if (ENVIRON["keep"] == "yes") print ENVIRON["line"]; next }
+  $0 "" == ENVIRON["mark"] "" { under = 1; found = 1; if (ENVIRON["keep"] == "yes") print; next }
+  { print }
+  END {
+    if (ENVIRON["keep"] != "yes") exit
+    if (!found) print ENVIRON["mark"]
+    if (!found || under) print ENVIRON["line"]
+  }' "$hf_before/now" >"$hf_before/new" || hf_die "cannot write $hf_before/new"
+if cmp -s "$hf_before/now" "$hf_before/new"; then
+  :
+elif [ -n "$user" ]; then
+  crontab -u "$user" "$hf_before/new" || hf_die "crontab refused the new crontab of $user"
+else
+  crontab "$hf_before/new" || hf_die "crontab refused the new crontab"
+fi
+rm -f "$hf_before/now" "$hf_before/new"
+"#;
+
+const DROP_IF_EMPTY: &str = r#"
+hf_meta crontab
+if [ "$hf_value" = no ] && [ -z "$(tab -l 2>/dev/null)" ]; then
+  tab -r 2>/dev/null || :
+fi
+"#;

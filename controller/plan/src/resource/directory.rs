@@ -1,6 +1,10 @@
 //! `directory`: a directory.
 
-use crate::resource::Ensure;
+use super::compare::{PATH_KEYS, Wanted, form, four_digits, nothing_said, of_other_type, or_empty, path_back};
+use super::{Collect, Comparison, Ensure, Lifecycle, Unsupported};
+use crate::address::ResourceType;
+use crate::observation::{Attributes, Platform};
+use crate::sh::Sh;
 use serde::{Deserialize, Serialize};
 
 /// A directory.
@@ -16,4 +20,96 @@ pub struct Directory {
     pub owner: Option<String>,
     /// Group name or number.
     pub group: Option<String>,
+}
+
+impl Directory {
+    fn wanted_attributes(&self) -> Wanted {
+        match self.ensure {
+            Ensure::Absent => Wanted::one("type", "absent"),
+            Ensure::Present => Wanted::one("type", "directory")
+                .maybe("mode", self.mode.as_deref().map(four_digits))
+                .maybe("owner", self.owner.as_deref())
+                .maybe("group", self.group.as_deref()),
+        }
+    }
+}
+
+impl Lifecycle for Directory {
+    fn kind(&self) -> ResourceType {
+        ResourceType::Directory
+    }
+
+    fn collect(&self) -> Vec<Collect> {
+        vec![Collect::Path(self.path.clone())]
+    }
+
+    fn probe(&self) -> Sh {
+        // Whether it is empty would change all the time; it matters only to one that shall go.
+        let with_empty = match self.ensure {
+            Ensure::Present => "no",
+            Ensure::Absent => "yes",
+        };
+        Sh::new().call(
+            "hf_probe_directory",
+            [
+                self.path.as_str(),
+                with_empty,
+                form(self.owner.as_deref()),
+                form(self.group.as_deref()),
+            ],
+        )
+    }
+
+    fn compare(&self, observed: &Attributes) -> Comparison {
+        let path = &self.path;
+        match (self.ensure, observed.get("type")) {
+            (_, None) => nothing_said(),
+            (_, Some("other")) => of_other_type(path),
+            (_, Some(kind @ ("file" | "symlink"))) => Comparison::Refused(format!(
+                "{path} is a {kind}, not a directory; move it away first, or declare {kind}.{path}"
+            )),
+            (Ensure::Present, Some("absent")) => Comparison::Absent,
+            (Ensure::Absent, Some("directory")) if observed.get("empty") != Some("yes") => {
+                Comparison::Refused(format!(
+                    "{path} has something in it; empty it first, Holdfast removes no content that it did not put there"
+                ))
+            }
+            _ => self.wanted_attributes().compare(observed),
+        }
+    }
+
+    fn wanted(&self, _observed: &Attributes) -> Vec<String> {
+        self.wanted_attributes().lines()
+    }
+
+    fn capture(&self) -> Sh {
+        Sh::new().call("hf_keep", [self.path.as_str()])
+    }
+
+    fn apply(&self, _platform: &Platform) -> Result<Sh, Unsupported> {
+        Ok(match self.ensure {
+            Ensure::Absent => Sh::new().call("hf_gone", [self.path.as_str()]),
+            Ensure::Present => Sh::new().call(
+                "hf_make",
+                [
+                    self.path.as_str(),
+                    or_empty(self.mode.as_deref()),
+                    or_empty(self.owner.as_deref()),
+                    or_empty(self.group.as_deref()),
+                ],
+            ),
+        })
+    }
+
+    fn undo(&self, before: &Attributes, _platform: &Platform) -> Result<Sh, Unsupported> {
+        Ok(path_back(&self.path, before, ""))
+    }
+
+    fn wanted_after_undo(&self, before: &Attributes) -> Vec<String> {
+        Wanted::default().as_in(before, &PATH_KEYS).lines()
+    }
+
+    fn owned_path(&self) -> Option<&str> {
+        Some(&self.path)
+    }
 }

@@ -1,7 +1,11 @@
 //! `file`: a regular file with a content.
 
+use super::compare::{PATH_KEYS, Wanted, form, four_digits, nothing_said, of_other_type, or_empty, path_back};
+use super::{Collect, Comparison, Ensure, Lifecycle, Unsupported};
+use crate::address::ResourceType;
 use crate::content::Content;
-use crate::resource::Ensure;
+use crate::observation::{Attributes, Platform};
+use crate::sh::Sh;
 use serde::{Deserialize, Serialize};
 
 /// A regular file with a content.
@@ -22,3 +26,148 @@ pub struct File {
     /// Never bring its text back from the host.
     pub sensitive: bool,
 }
+
+impl File {
+    fn wanted_attributes(&self, observed: &Attributes) -> Wanted {
+        let Some(content) = self.content.as_ref().filter(|_| self.ensure == Ensure::Present) else {
+            return Wanted::one("type", "absent");
+        };
+        Wanted::one("type", "file")
+            .maybe("mode", self.mode.as_deref().map(four_digits))
+            .maybe("owner", self.owner.as_deref())
+            .maybe("group", self.group.as_deref())
+            .and("digest", in_the_hosts_form(content, observed))
+    }
+
+    /// `SHA256 CRC:BYTES`, by which the host knows the content again; empty when it shall be absent.
+    fn ours(&self) -> String {
+        self.content
+            .as_ref()
+            .map(|content| format!("{} {}:{}", content.sha256, content.crc, content.bytes))
+            .unwrap_or_default()
+    }
+}
+
+/// Writes a digest as the host does: hosts without any SHA-256 tool say so by `digest cksum:...` or `digests cksum`.
+fn in_the_hosts_form(content: &Content, observed: &Attributes) -> String {
+    let by_cksum = match observed.get("digest") {
+        Some(digest) => digest.starts_with("cksum:"),
+        None => observed.get("digests") == Some("cksum"),
+    };
+    if by_cksum {
+        format!("cksum:{}:{}", content.crc, content.bytes)
+    } else {
+        format!("sha256:{}", content.sha256)
+    }
+}
+
+impl Lifecycle for File {
+    fn kind(&self) -> ResourceType {
+        ResourceType::File
+    }
+
+    fn collect(&self) -> Vec<Collect> {
+        vec![Collect::Path(self.path.clone())]
+    }
+
+    fn probe(&self) -> Sh {
+        let (sha256, cksum) = self.content.as_ref().map_or_else(Default::default, |content| {
+            (content.sha256.clone(), format!("{}:{}", content.crc, content.bytes))
+        });
+        let sensitive = if self.sensitive || self.content.is_none() {
+            "yes"
+        } else {
+            "no"
+        };
+        Sh::new().call(
+            "hf_probe_file",
+            [
+                self.path.as_str(),
+                &sha256,
+                &cksum,
+                sensitive,
+                form(self.owner.as_deref()),
+                form(self.group.as_deref()),
+            ],
+        )
+    }
+
+    fn compare(&self, observed: &Attributes) -> Comparison {
+        let path = &self.path;
+        let Some(kind) = observed.get("type") else {
+            return nothing_said();
+        };
+        let differences = self.wanted_attributes(observed).differences(observed);
+        match (self.ensure, kind) {
+            (_, "other") => of_other_type(path),
+            (Ensure::Absent, "directory") => Comparison::Refused(format!(
+                "{path} is a directory; to remove it declare directory.{path} with ensure = \"absent\""
+            )),
+            (Ensure::Present, "directory") if observed.get("empty") != Some("yes") => Comparison::Refused(format!(
+                "{path} is a directory with something in it; move it away first"
+            )),
+            (Ensure::Present, "absent") => Comparison::Absent,
+            (Ensure::Present, "symlink" | "directory") => Comparison::Replace(differences),
+            (Ensure::Present, _) => {
+                let content_differs = differences.iter().any(|difference| difference.attribute == "digest");
+                match observed.get("links") {
+                    Some(links) if content_differs => Comparison::Refused(format!(
+                        "{path} has {links} hard links; replacing it would leave its other names with the old content: \
+                         remove those names, or declare the file under each of them"
+                    )),
+                    _ => self.wanted_attributes(observed).compare(observed),
+                }
+            }
+            (Ensure::Absent, _) => self.wanted_attributes(observed).compare(observed),
+        }
+    }
+
+    fn wanted(&self, observed: &Attributes) -> Vec<String> {
+        self.wanted_attributes(observed).lines()
+    }
+
+    fn capture(&self) -> Sh {
+        Sh::new().call("hf_keep", [self.path.as_str()])
+    }
+
+    fn apply(&self, _platform: &Platform) -> Result<Sh, Unsupported> {
+        let Some(content) = self.content.as_ref().filter(|_| self.ensure == Ensure::Present) else {
+            return Ok(Sh::new().call("hf_gone", [self.path.as_str()]));
+        };
+        // The same bytes stay where they are: then only mode and owner are set, and hard links do not matter.
+        Ok(Sh::new()
+            .set("path", &self.path)
+            .set("mode", or_empty(self.mode.as_deref()))
+            .set("owner", or_empty(self.owner.as_deref()))
+            .set("group", or_empty(self.group.as_deref()))
+            .set("sha256", &content.sha256)
+            .set("cksum", &format!("{}:{}", content.crc, content.bytes))
+            .code(APPLY))
+    }
+
+    fn undo(&self, before: &Attributes, _platform: &Platform) -> Result<Sh, Unsupported> {
+        Ok(path_back(&self.path, before, &self.ours()))
+    }
+
+    fn wanted_after_undo(&self, before: &Attributes) -> Vec<String> {
+        Wanted::default().as_in(before, &PATH_KEYS).lines()
+    }
+
+    fn contents(&self) -> Vec<&Content> {
+        self.content.iter().collect()
+    }
+
+    fn owned_path(&self) -> Option<&str> {
+        Some(&self.path)
+    }
+}
+
+const APPLY: &str = r#"
+hf_stat_one "$path"
+hf_digest=
+[ "$hf_type" != file ] || hf_digest_one "$path"
+case $hf_digest in
+"sha256:$sha256" | "cksum:$cksum") hf_own "$path" "$mode" "$owner" "$group" ;;
+*) hf_put "$hf_blobs/$sha256" "$path" "$mode" "$owner" "$group" ;;
+esac
+"#;

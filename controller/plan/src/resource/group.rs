@@ -1,6 +1,10 @@
 //! `group`: a group.
 
-use crate::resource::Ensure;
+use super::compare::{Wanted, nothing_said};
+use super::{Collect, Comparison, Ensure, Lifecycle, Unsupported};
+use crate::address::ResourceType;
+use crate::observation::{Attributes, Platform};
+use crate::sh::Sh;
 use serde::{Deserialize, Serialize};
 
 /// A group.
@@ -15,3 +19,128 @@ pub struct Group {
     /// A system group when it is made.
     pub system: bool,
 }
+
+impl Group {
+    fn wanted_attributes(&self) -> Wanted {
+        match self.ensure {
+            Ensure::Absent => Wanted::one("exists", "no"),
+            Ensure::Present => Wanted::one("exists", "yes").maybe("gid", self.gid.map(|gid| gid.to_string())),
+        }
+    }
+
+    fn change(&self, gid: &str, platform: &Platform, part: &'static str) -> Result<Sh, Unsupported> {
+        if !platform.root {
+            return Err(Unsupported::NeedsRoot("group"));
+        }
+        Ok(Sh::new()
+            .set("name", &self.name)
+            .set("gid", gid)
+            .set("system", if self.system { "yes" } else { "" })
+            .code(LIBRARY)
+            .code(part))
+    }
+}
+
+impl Lifecycle for Group {
+    fn kind(&self) -> ResourceType {
+        ResourceType::Group
+    }
+
+    fn collect(&self) -> Vec<Collect> {
+        vec![Collect::Group(self.name.clone())]
+    }
+
+    fn probe(&self) -> Sh {
+        Sh::new().call("hf_probe_group", [self.name.as_str()])
+    }
+
+    fn compare(&self, observed: &Attributes) -> Comparison {
+        match (self.ensure, observed.get("exists")) {
+            (_, None) => nothing_said(),
+            (Ensure::Present, Some("no")) => Comparison::Absent,
+            (Ensure::Absent, Some("yes")) if observed.get("gid") == Some("0") => Comparison::Refused(format!(
+                "group {} has the number 0; Holdfast does not remove it",
+                self.name
+            )),
+            _ => self.wanted_attributes().compare(observed),
+        }
+    }
+
+    fn wanted(&self, _observed: &Attributes) -> Vec<String> {
+        self.wanted_attributes().lines()
+    }
+
+    fn capture(&self) -> Sh {
+        Sh::new().set("name", &self.name).code(CAPTURE)
+    }
+
+    fn apply(&self, platform: &Platform) -> Result<Sh, Unsupported> {
+        let gid = self.gid.map(|gid| gid.to_string()).unwrap_or_default();
+        self.change(
+            &gid,
+            platform,
+            match self.ensure {
+                Ensure::Present => "make",
+                Ensure::Absent => "remove",
+            },
+        )
+    }
+
+    fn undo(&self, before: &Attributes, platform: &Platform) -> Result<Sh, Unsupported> {
+        let gid = before.get("gid").unwrap_or_default();
+        self.change(
+            gid,
+            platform,
+            match (self.ensure, before.get("exists")) {
+                (Ensure::Present, Some("no")) => "remove",
+                (Ensure::Absent, Some("yes")) => "make\nmembers",
+                (Ensure::Present, _) => "make",
+                (Ensure::Absent, _) => "",
+            },
+        )
+    }
+
+    fn wanted_after_undo(&self, before: &Attributes) -> Vec<String> {
+        Wanted::default().as_in(before, &["exists", "gid"]).lines()
+    }
+}
+
+const CAPTURE: &str = r#"
+export name
+awk -F: '$1 "" == ENVIRON["name"] ""' /etc/group >"$hf_before/group" || hf_die "cannot write $hf_before/group"
+hf_digest_one "$hf_before/group"
+printf '%s\n' "group $hf_digest" >"$hf_before/meta" || hf_die "cannot write $hf_before/meta"
+"#;
+
+const LIBRARY: &str = r#"
+account() {
+  if hf_have getent; then
+    getent group "$name" >/dev/null 2>&1
+  else
+    grep -e "^$name:" /etc/group >/dev/null
+  fi
+}
+make() {
+  set --
+  [ -z "$gid" ] || set -- -g "$gid"
+  if account; then
+    [ "$#" -eq 0 ] || groupmod "$@" -- "$name" || hf_die "groupmod $name failed"
+  else
+    [ -z "$system" ] || set -- "$@" -r
+    groupadd "$@" -- "$name" || hf_die "groupadd $name failed"
+  fi
+}
+remove() {
+  if account; then
+    groupdel -- "$name" || hf_die "groupdel $name failed; is it the primary group of a user?"
+  fi
+}
+members() {
+  [ -r "$hf_before/group" ] || hf_die "what was there before is lost: $hf_before/group"
+  IFS=: read -r _ _ _ list <"$hf_before/group"
+  IFS=,
+  for member in $list; do
+    gpasswd -a "$member" "$name" >/dev/null || hf_left "$member is not put back into group $name"
+  done
+}
+"#;

@@ -3,6 +3,7 @@
 //! A type knows nothing of ledgers, plans or transports. The sh functions that its pieces call (`hf_probe_*`,
 //! `hf_attr`, ...) are the host library in `agent/sh`; docs/design/0001-host-protocol.md lists them.
 
+mod compare;
 mod cron;
 mod directory;
 mod file;
@@ -221,4 +222,22 @@ pub enum Resource {
     Cron(Cron),
     /// The user's own sh: a check, what to do, and how to undo it.
     Script(Script),
+}
+
+impl Resource {
+    /// Gives what its type can do.
+    pub fn lifecycle(&self) -> &dyn Lifecycle {
+        match self {
+            Resource::File(resource) => resource,
+            Resource::Directory(resource) => resource,
+            Resource::Symlink(resource) => resource,
+            Resource::Line(resource) => resource,
+            Resource::Package(resource) => resource,
+            Resource::Service(resource) => resource,
+            Resource::User(resource) => resource,
+            Resource::Group(resource) => resource,
+            Resource::Cron(resource) => resource,
+            Resource::Script(resource) => resource,
+        }
+    }
 }

@@ -1,7 +1,13 @@
 //! `script`: the user's own sh: a check, what to do, and how to undo it.
+//!
+//! The user's text is never part of ours: the check travels as a quoted word, apply and undo as blobs.
 
+use super::compare::{Wanted, nothing_said};
+use super::{Collect, Comparison, Lifecycle, Unsupported};
+use crate::address::ResourceType;
 use crate::content::Content;
-use crate::sh::VariableName;
+use crate::observation::{Attributes, Platform};
+use crate::sh::{Sh, VariableName};
 use serde::{Deserialize, Serialize};
 
 /// The user's own sh: a check, what to do, and how to undo it.
@@ -17,4 +23,79 @@ pub struct Script {
     pub undo: Option<Content>,
     /// Variables of all three.
     pub env: Vec<(VariableName, String)>,
+}
+
+impl Script {
+    fn exports(&self) -> Sh {
+        self.env
+            .iter()
+            .fold(Sh::new(), |sh, (name, value)| sh.export(name, value))
+    }
+
+    fn run(&self, content: &Content) -> Sh {
+        // Never executed directly: the state folder may be mounted noexec.
+        self.exports()
+            .set("hf_script", &content.sha256)
+            .code(r#"/bin/sh "$hf_blobs/$hf_script""#)
+    }
+}
+
+impl Lifecycle for Script {
+    fn kind(&self) -> ResourceType {
+        ResourceType::Script
+    }
+
+    fn collect(&self) -> Vec<Collect> {
+        Vec::new()
+    }
+
+    fn probe(&self) -> Sh {
+        // In a process of its own, with nothing to read and nowhere to write; the newline in front keeps a check
+        // that begins with `-` from being an option.
+        Sh::new()
+            .code("if (\numask 022\nexec </dev/null >/dev/null 2>&1")
+            .then(&self.exports())
+            .set("hf_check", &self.check)
+            .code("exec /bin/sh -c \"$hf_nl$hf_check\"\n)\nthen hf_attr check passed\nelse hf_attr check failed\nfi")
+    }
+
+    fn compare(&self, observed: &Attributes) -> Comparison {
+        match observed.get("check") {
+            None => nothing_said(),
+            Some(_) => Wanted::one("check", "passed").compare(observed),
+        }
+    }
+
+    fn wanted(&self, _observed: &Attributes) -> Vec<String> {
+        Wanted::one("check", "passed").lines()
+    }
+
+    fn capture(&self) -> Sh {
+        // Only its own undo knows what to put back.
+        Sh::new()
+    }
+
+    fn apply(&self, _platform: &Platform) -> Result<Sh, Unsupported> {
+        Ok(self.run(&self.apply))
+    }
+
+    fn undo(&self, _before: &Attributes, _platform: &Platform) -> Result<Sh, Unsupported> {
+        Ok(self.undo.as_ref().map(|undo| self.run(undo)).unwrap_or_default())
+    }
+
+    fn wanted_after_undo(&self, before: &Attributes) -> Vec<String> {
+        Wanted::default().as_in(before, &["check"]).lines()
+    }
+
+    fn has_undo(&self) -> bool {
+        self.undo.is_some()
+    }
+
+    fn contents(&self) -> Vec<&Content> {
+        vec![&self.apply]
+    }
+
+    fn undo_contents(&self) -> Vec<&Content> {
+        self.undo.iter().collect()
+    }
 }

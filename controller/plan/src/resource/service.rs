@@ -1,5 +1,10 @@
 //! `service`: a service of the host's init.
 
+use super::compare::{Wanted, nothing_said};
+use super::{Collect, Comparison, Lifecycle, Unsupported};
+use crate::address::ResourceType;
+use crate::observation::{Attributes, Init, Platform};
+use crate::sh::Sh;
 use serde::{Deserialize, Serialize};
 
 /// A service of the host's init.
@@ -12,3 +17,202 @@ pub struct Service {
     /// Whether it shall start at boot; `None`: not our concern.
     pub enabled: Option<bool>,
 }
+
+impl Service {
+    fn wanted_attributes(&self) -> Wanted {
+        Wanted::default()
+            .maybe("running", self.running.map(yes_or_no))
+            .maybe("enabled", self.enabled.map(yes_or_no))
+    }
+
+    fn with_init(
+        &self,
+        platform: &Platform,
+        running: &str,
+        enabled: &str,
+        part: &'static str,
+    ) -> Result<Sh, Unsupported> {
+        let library = match platform.init {
+            Init::Systemd => SYSTEMD,
+            Init::Sysv => SYSV,
+            Init::None => return Err(Unsupported::NoInit),
+        };
+        if !platform.root {
+            return Err(Unsupported::NeedsRoot("service"));
+        }
+        Ok(Sh::new()
+            .set("name", &self.name)
+            .set("running", running)
+            .set("enabled", enabled)
+            .code(library)
+            .code(part))
+    }
+}
+
+fn yes_or_no(value: bool) -> &'static str {
+    if value { "yes" } else { "no" }
+}
+
+impl Lifecycle for Service {
+    fn kind(&self) -> ResourceType {
+        ResourceType::Service
+    }
+
+    fn collect(&self) -> Vec<Collect> {
+        vec![Collect::Service(self.name.clone())]
+    }
+
+    fn probe(&self) -> Sh {
+        Sh::new().call("hf_probe_service", [self.name.as_str()])
+    }
+
+    fn compare(&self, observed: &Attributes) -> Comparison {
+        let name = &self.name;
+        if observed.get("init") == Some("none") {
+            return Comparison::Refused(Unsupported::NoInit.to_string());
+        }
+        match observed.get("unit") {
+            None => nothing_said(),
+            // Perhaps a package or file that is not applied yet brings it.
+            Some("missing") => Comparison::CannotTell(format!("no unit {name}")),
+            Some("masked") if self.running == Some(true) || self.enabled == Some(true) => Comparison::Refused(format!(
+                "service {name} is masked; run `systemctl unmask {name}` if it shall run, or take the resource out"
+            )),
+            Some("static") if self.enabled == Some(true) => Comparison::Refused(format!(
+                "service {name} can't be enabled: its unit has no [Install] section; take `enabled` out"
+            )),
+            Some(_) => self.wanted_attributes().compare(observed),
+        }
+    }
+
+    fn wanted(&self, _observed: &Attributes) -> Vec<String> {
+        self.wanted_attributes().lines()
+    }
+
+    fn capture(&self) -> Sh {
+        Sh::new().set("name", &self.name).code(CAPTURE)
+    }
+
+    fn apply(&self, platform: &Platform) -> Result<Sh, Unsupported> {
+        let word = |value: Option<bool>| value.map_or("", yes_or_no);
+        self.with_init(platform, word(self.running), word(self.enabled), APPLY)
+    }
+
+    fn undo(&self, before: &Attributes, platform: &Platform) -> Result<Sh, Unsupported> {
+        let was = |declared: Option<bool>, key| declared.and_then(|_| before.get(key)).unwrap_or_default();
+        self.with_init(
+            platform,
+            was(self.running, "running"),
+            was(self.enabled, "enabled"),
+            UNDO,
+        )
+    }
+
+    fn wanted_after_undo(&self, before: &Attributes) -> Vec<String> {
+        let running: &[&str] = if self.running.is_some() { &["running"] } else { &[] };
+        let enabled: &[&str] = if self.enabled.is_some() { &["enabled"] } else { &[] };
+        Wanted::default().as_in(before, running).as_in(before, enabled).lines()
+    }
+
+    fn restart(&self, platform: &Platform) -> Option<Result<Sh, Unsupported>> {
+        match self.running {
+            Some(false) => None,
+            Some(true) => Some(self.with_init(platform, "yes", "", "restart")),
+            None => Some(self.with_init(platform, "", "", "restart")),
+        }
+    }
+}
+
+// Which links in the runlevels' folders SysV has for it, one `PATH TARGET` a line: what enables and disables also
+// rewrites numbers and K links, and these come back exactly.
+const CAPTURE: &str = r#"
+for link in /etc/rc?.d/[SK]??"$name" /etc/rc.d/rc?.d/[SK]??"$name"; do
+  if [ -h "$link" ]; then
+    hf_link_one "$link"
+    printf '%s\n' "$link $hf_target"
+  fi
+done >"$hf_before/links" || hf_die "cannot write $hf_before/links"
+hf_digest_one "$hf_before/links"
+printf '%s\n' "links $hf_digest" >"$hf_before/meta" || hf_die "cannot write $hf_before/meta"
+"#;
+
+const SYSTEMD: &str = r#"
+fresh() {
+  # A unit file that came or changed since systemd read it.
+  case $(systemctl show -p NeedDaemonReload -p LoadState -- "$name" 2>/dev/null) in
+  *NeedDaemonReload=yes* | *LoadState=not-found*) systemctl daemon-reload || hf_die "systemctl daemon-reload failed" ;;
+  esac
+}
+start() { fresh; systemctl start -- "$name"; }
+stop() { systemctl stop -- "$name"; }
+enable() { fresh; systemctl enable -- "$name"; }
+disable() { systemctl disable -- "$name"; }
+restart() {
+  fresh
+  if [ "$running" = yes ]; then
+    systemctl restart -- "$name" || hf_die "service $name did not restart: $(systemctl show -p Result -- "$name")"
+  else
+    systemctl try-restart -- "$name" || hf_die "service $name did not restart"
+  fi
+}
+"#;
+
+const SYSV: &str = r#"
+script=/etc/init.d/$name
+start() { "$script" start; }
+stop() { "$script" stop; }
+enable() {
+  if hf_have update-rc.d; then
+    update-rc.d "$name" defaults && update-rc.d "$name" enable
+  elif hf_have chkconfig; then
+    chkconfig --add "$name" && chkconfig "$name" on
+  else
+    hf_die "the host has neither update-rc.d nor chkconfig to enable $name"
+  fi
+}
+disable() {
+  if hf_have update-rc.d; then
+    update-rc.d "$name" disable
+  elif hf_have chkconfig; then
+    chkconfig "$name" off
+  else
+    hf_die "the host has neither update-rc.d nor chkconfig to disable $name"
+  fi
+}
+restart() {
+  if [ "$running" = yes ] || "$script" status >/dev/null 2>&1; then
+    "$script" restart || hf_die "service $name did not restart"
+  fi
+}
+"#;
+
+const APPLY: &str = r#"
+case $enabled in
+yes) enable || hf_die "service $name could not be enabled" ;;
+no) disable || hf_die "service $name could not be disabled" ;;
+esac
+case $running in
+yes) start || hf_die "service $name did not start; see its own log on the host" ;;
+no) stop || hf_die "service $name did not stop" ;;
+esac
+"#;
+
+// In the other order: a service stops while its unit is still enabled, as one does by hand. One that is gone needs no undo.
+const UNDO: &str = r#"
+case $running in
+yes) start || hf_die "service $name did not start; see its own log on the host" ;;
+no) stop || hf_die "service $name did not stop" ;;
+esac
+case $enabled in
+yes) enable || hf_die "service $name could not be enabled" ;;
+no) disable || hf_die "service $name could not be disabled" ;;
+esac
+if [ -n "$enabled" ] && [ -r "$hf_before/links" ]; then
+  for link in /etc/rc?.d/[SK]??"$name" /etc/rc.d/rc?.d/[SK]??"$name"; do
+    [ ! -h "$link" ] || grep -e "^$link " "$hf_before/links" >/dev/null || rm -f "$link"
+  done
+  while read -r link target; do
+    [ -h "$link" ] || ln -s "$target" "$link" || hf_die "cannot put $link back"
+  done <"$hf_before/links"
+fi
+"#;

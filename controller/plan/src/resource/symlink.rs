@@ -1,6 +1,10 @@
 //! `symlink`: a symbolic link.
 
-use crate::resource::Ensure;
+use super::compare::{PATH_KEYS, Wanted, nothing_said, of_other_type, path_back};
+use super::{Collect, Comparison, Ensure, Lifecycle, Unsupported};
+use crate::address::ResourceType;
+use crate::observation::{Attributes, Platform};
+use crate::sh::Sh;
 use serde::{Deserialize, Serialize};
 
 /// A symbolic link.
@@ -12,4 +16,72 @@ pub struct Symlink {
     pub ensure: Ensure,
     /// What it points to, as written.
     pub target: String,
+}
+
+impl Symlink {
+    fn wanted_attributes(&self) -> Wanted {
+        match self.ensure {
+            Ensure::Absent => Wanted::one("type", "absent"),
+            Ensure::Present => Wanted::one("type", "symlink").and("target", &self.target),
+        }
+    }
+}
+
+impl Lifecycle for Symlink {
+    fn kind(&self) -> ResourceType {
+        ResourceType::Symlink
+    }
+
+    fn collect(&self) -> Vec<Collect> {
+        vec![Collect::Path(self.path.clone())]
+    }
+
+    fn probe(&self) -> Sh {
+        Sh::new().call("hf_probe_symlink", [self.path.as_str()])
+    }
+
+    fn compare(&self, observed: &Attributes) -> Comparison {
+        let path = &self.path;
+        let differences = self.wanted_attributes().differences(observed);
+        match (self.ensure, observed.get("type")) {
+            (_, None) => nothing_said(),
+            (_, Some("other")) => of_other_type(path),
+            (Ensure::Present, Some("absent")) => Comparison::Absent,
+            (Ensure::Present, Some("directory")) if observed.get("empty") != Some("yes") => Comparison::Refused(
+                format!("{path} is a directory with something in it; move it away first"),
+            ),
+            (Ensure::Present, Some("file" | "directory")) => Comparison::Replace(differences),
+            (Ensure::Absent, Some(kind @ ("file" | "directory"))) => Comparison::Refused(format!(
+                "{path} is a {kind}, not a symlink; to remove it declare {kind}.{path} with ensure = \"absent\""
+            )),
+            _ => self.wanted_attributes().compare(observed),
+        }
+    }
+
+    fn wanted(&self, _observed: &Attributes) -> Vec<String> {
+        self.wanted_attributes().lines()
+    }
+
+    fn capture(&self) -> Sh {
+        Sh::new().call("hf_keep", [self.path.as_str()])
+    }
+
+    fn apply(&self, _platform: &Platform) -> Result<Sh, Unsupported> {
+        Ok(match self.ensure {
+            Ensure::Absent => Sh::new().call("hf_gone", [self.path.as_str()]),
+            Ensure::Present => Sh::new().call("hf_link", [self.target.as_str(), &self.path]),
+        })
+    }
+
+    fn undo(&self, before: &Attributes, _platform: &Platform) -> Result<Sh, Unsupported> {
+        Ok(path_back(&self.path, before, ""))
+    }
+
+    fn wanted_after_undo(&self, before: &Attributes) -> Vec<String> {
+        Wanted::default().as_in(before, &PATH_KEYS).lines()
+    }
+
+    fn owned_path(&self) -> Option<&str> {
+        Some(&self.path)
+    }
 }

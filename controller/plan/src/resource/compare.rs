@@ -1,0 +1,120 @@
+//! What the types share: attributes that are wanted, how they are compared, and how *before* is handed to sh.
+//!
+//! Comparison and the host's own check read the same list, so that they cannot disagree.
+
+use crate::observation::Attributes;
+use crate::resource::{Comparison, Difference};
+use crate::sh::Sh;
+
+/// Attributes that the probe has to show, in the probe's words.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Wanted(Vec<(&'static str, String)>);
+
+impl Wanted {
+    /// Starts with one attribute.
+    pub(super) fn one(key: &'static str, value: impl Into<String>) -> Self {
+        Self(vec![(key, value.into())])
+    }
+
+    /// Adds one.
+    #[must_use]
+    pub(super) fn and(mut self, key: &'static str, value: impl Into<String>) -> Self {
+        self.0.push((key, value.into()));
+        self
+    }
+
+    /// Adds one if it is given.
+    #[must_use]
+    pub(super) fn maybe(self, key: &'static str, value: Option<impl Into<String>>) -> Self {
+        match value {
+            Some(value) => self.and(key, value),
+            None => self,
+        }
+    }
+
+    /// Adds those of `before` that it has, so that an undo is checked against what was there.
+    #[must_use]
+    pub(super) fn as_in(mut self, before: &Attributes, keys: &[&'static str]) -> Self {
+        for key in keys {
+            if let Some(value) = before.get(key) {
+                self.0.push((key, value.to_owned()));
+            }
+        }
+        self
+    }
+
+    /// Writes the lines that the host looks for.
+    pub(super) fn lines(&self) -> Vec<String> {
+        self.0.iter().map(|(key, value)| format!("{key} {value}")).collect()
+    }
+
+    /// Lists what does not show.
+    pub(super) fn differences(&self, observed: &Attributes) -> Vec<Difference> {
+        self.0
+            .iter()
+            .filter(|(key, value)| observed.get(key) != Some(value))
+            .map(|(key, value)| Difference {
+                attribute: (*key).to_owned(),
+                observed: observed.get(key).unwrap_or_default().to_owned(),
+                desired: value.clone(),
+            })
+            .collect()
+    }
+
+    /// Compares, where nothing special stands in the way.
+    pub(super) fn compare(&self, observed: &Attributes) -> Comparison {
+        let differences = self.differences(observed);
+        if differences.is_empty() {
+            Comparison::Same
+        } else {
+            Comparison::Differs(differences)
+        }
+    }
+}
+
+/// Tells whether owner or group is given as a number: the probe then reports numbers.
+pub(super) fn form(owner: Option<&str>) -> &'static str {
+    match owner {
+        Some(text) if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) => "number",
+        _ => "name",
+    }
+}
+
+/// Writes a mode as the probe does: four octal digits.
+pub(super) fn four_digits(mode: &str) -> String {
+    format!("{mode:0>4}")
+}
+
+/// Shows an optional value to sh: empty is "not given".
+pub(super) fn or_empty(value: Option<&str>) -> &str {
+    value.unwrap_or_default()
+}
+
+/// The attributes that `hf_back` restores at a path.
+pub(super) const PATH_KEYS: [&str; 6] = ["type", "mode", "owner", "group", "digest", "target"];
+
+/// The sh that puts back what stood at `path`; `ours` is what Holdfast put there: `SHA256 CRC:BYTES`.
+pub(super) fn path_back(path: &str, before: &Attributes, ours: &str) -> Sh {
+    let was = |key| before.get(key).unwrap_or_default();
+    Sh::new()
+        .set("hf_was_type", was("type"))
+        .set("hf_was_mode", was("mode"))
+        .set("hf_was_owner", was("owner"))
+        .set("hf_was_group", was("group"))
+        .set("hf_was_digest", was("digest"))
+        .set("hf_was_target", was("target"))
+        .set("hf_ours", ours)
+        .call("hf_back", [path])
+}
+
+/// What to say when a probe came back without what it always reports.
+pub(super) fn nothing_said() -> Comparison {
+    Comparison::CannotTell("the probe reported nothing".to_owned())
+}
+
+/// What to say of a device, socket or pipe in the way.
+pub(super) fn of_other_type(path: &str) -> Comparison {
+    Comparison::Refused(format!(
+        "{path} is a device, socket or pipe; move it away by hand, or take the resource out"
+    ))
+}
