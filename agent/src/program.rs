@@ -11,6 +11,7 @@ use std::fmt::Write as _;
 const PRELUDE: &str = include_str!("../sh/prelude.sh");
 const CAPS: &str = include_str!("../sh/caps.sh");
 const PROBE: &str = include_str!("../sh/probe.sh");
+const CHANGE: &str = include_str!("../sh/change.sh");
 const FACTS: &str = include_str!("../sh/facts.sh");
 const STATE: &str = include_str!("../sh/state.sh");
 const RUNNER: &str = include_str!("../sh/runner.sh");
@@ -163,7 +164,7 @@ pub fn run(nonce: &Nonce, command: &str) -> Vec<u8> {
 /// It holds no secret and is sent as the last part of a start's payload.
 pub fn job_step(body: &str) -> String {
     let mut program = Program(String::from("{\n"));
-    for library in [PRELUDE, CAPS, PROBE, STATE, SUPERVISE, JOB] {
+    for library in [PRELUDE, CAPS, PROBE, CHANGE, STATE, SUPERVISE, JOB] {
         program.text(library);
     }
     program.raw(body);
