@@ -1,0 +1,285 @@
+//! The SQLite file: making it, checking it, opening connections, and saying in our words what it complains about.
+//!
+//! What the tables mean is not known here.
+
+use super::error::{Result, StoreError};
+use sqlx::migrate::MigrateError;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Row, SqliteConnection};
+use std::fs;
+use std::io::{self, Read};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The schema's versions in order; a file's `user_version` counts how many of them it has.
+const MIGRATIONS: [&str; 1] = [include_str!("migrations/0001_initial.sql")];
+
+/// Says in the file's header that it is ours: "Hold" in ASCII.
+const APPLICATION_ID: i64 = 0x486f_6c64;
+
+/// How long to wait for another process's transaction. Ours last milliseconds; half a minute means that one hangs.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How many reads may go on at once: enough for a dashboard beside a run; each costs a thread and a page cache.
+const READERS_MAX: u32 = 4;
+
+/// What an opened file gives.
+pub(super) struct Opened {
+    pub(super) readers: SqlitePool,
+    pub(super) writer: SqlitePool,
+    pub(super) controller: String,
+}
+
+/// Opens the file, after it was made and checked.
+pub(super) async fn open(path: &Path) -> Result<Opened> {
+    let io = |action, source| folder_error(action, path, source);
+    match fs::metadata(path) {
+        Ok(_) => check_header(path)?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => create(path).await?,
+        Err(error) => return Err(io("look at the store", error)),
+    }
+    let options = options(path)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full);
+    let writer = SqlitePoolOptions::new()
+        .max_connections(1)
+        .acquire_timeout(BUSY_TIMEOUT * 2)
+        .idle_timeout(None)
+        .max_lifetime(None)
+        .connect_with(options.clone())
+        .await
+        .map_err(|source| explain(path, "open the store", source))?;
+    check_and_migrate(path, &writer).await?;
+    let readers = SqlitePoolOptions::new()
+        .max_connections(READERS_MAX)
+        .connect_with(options.pragma("query_only", "ON"))
+        .await
+        .map_err(|source| explain(path, "open the store", source))?;
+    let controller = sqlx::query("SELECT value FROM meta WHERE key = 'controller'")
+        .fetch_one(&readers)
+        .await
+        .and_then(|row| row.try_get(0))
+        .map_err(|source| explain(path, "read the controller's id", source))?;
+    Ok(Opened {
+        readers,
+        writer,
+        controller,
+    })
+}
+
+fn options(path: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(path)
+        .create_if_missing(false)
+        .foreign_keys(true)
+        .busy_timeout(BUSY_TIMEOUT)
+        .pragma("trusted_schema", "OFF")
+        .disable_statement_logging()
+}
+
+/// Refuses what can't be our file before SQLite takes it for a new one: it would take an empty file for that.
+fn check_header(path: &Path) -> Result<()> {
+    let mut header = Vec::new();
+    fs::File::open(path)
+        .and_then(|file| file.take(16).read_to_end(&mut header))
+        .map_err(|source| folder_error("read the store", path, source))?;
+    let detail = match header.as_slice() {
+        b"SQLite format 3\0" => return Ok(()),
+        [] => "it is empty",
+        _ => "it does not begin like a database",
+    };
+    Err(StoreError::Damaged {
+        path: path.to_owned(),
+        detail: detail.to_owned(),
+    })
+}
+
+/// Makes the file under another name and links it when it is complete, so that nobody ever sees half of it.
+async fn create(path: &Path) -> Result<()> {
+    let wal = with_suffix(path, "-wal");
+    if fs::metadata(&wal).is_ok_and(|found| found.len() > 0) {
+        return Err(StoreError::Damaged {
+            path: path.to_owned(),
+            detail: format!("the file is gone, but {} is there", wal.display()),
+        });
+    }
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    if let Some(folder) = folder {
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(folder)
+            .map_err(|source| folder_error("make the folder", folder, source))?;
+    }
+    let controller = random_hex().map_err(|source| folder_error("get randomness for", path, source))?;
+    let draft = with_suffix(path, &format!(".new-{controller}"));
+    let made = create_draft(path, &draft, &controller).await;
+    let linked = made.and_then(|()| match fs::hard_link(&draft, path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(folder_error("make the store", path, error)),
+        _ => Ok(()),
+    });
+    let removed = fs::remove_file(&draft).map_err(|source| folder_error("remove", &draft, source));
+    linked.and(removed)?;
+    let folder = folder.unwrap_or(Path::new("."));
+    fs::File::open(folder)
+        .and_then(|folder| folder.sync_all())
+        .map_err(|source| folder_error("sync the folder", folder, source))
+}
+
+async fn create_draft(path: &Path, draft: &Path, controller: &str) -> Result<()> {
+    fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(draft)
+        .map_err(|source| folder_error("make the store", path, source))?;
+    let explain = |source| explain(path, "make the store", source);
+    let mut connection = options(draft)
+        .journal_mode(SqliteJournalMode::Delete)
+        .synchronous(SqliteSynchronous::Full)
+        .connect()
+        .await
+        .map_err(explain)?;
+    migrate(&mut connection, 0).await.map_err(explain)?;
+    sqlx::query("INSERT INTO meta (key, value) VALUES ('controller', $1)")
+        .bind(controller)
+        .execute(&mut connection)
+        .await
+        .map_err(explain)?;
+    connection.close().await.map_err(explain)
+}
+
+async fn check_and_migrate(path: &Path, writer: &SqlitePool) -> Result<()> {
+    let explain = |source| explain(path, "check the store", source);
+    let mut connection = writer.acquire().await.map_err(explain)?;
+    if pragma(&mut connection, "application_id").await.map_err(explain)? != APPLICATION_ID {
+        return Err(StoreError::Foreign { path: path.to_owned() });
+    }
+    let known = i64::try_from(MIGRATIONS.len()).expect("a handful of migrations");
+    let found = pragma(&mut connection, "user_version").await.map_err(explain)?;
+    if found > known {
+        return Err(StoreError::TooNew {
+            path: path.to_owned(),
+            found,
+            known,
+        });
+    }
+    let verdict: String = sqlx::query("PRAGMA quick_check(1)")
+        .fetch_one(&mut *connection)
+        .await
+        .and_then(|row| row.try_get(0))
+        .map_err(explain)?;
+    if verdict != "ok" {
+        return Err(StoreError::Damaged {
+            path: path.to_owned(),
+            detail: verdict.replace('\n', "; "),
+        });
+    }
+    if found < known {
+        migrate(&mut connection, found).await.map_err(explain)?;
+    }
+    Ok(())
+}
+
+/// Brings the schema up to date in one transaction; another process may have done it since `found` was read.
+async fn migrate(connection: &mut SqliteConnection, found: i64) -> std::result::Result<(), sqlx::Error> {
+    let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
+    let now = pragma(&mut transaction, "user_version").await?;
+    if now != found {
+        return transaction.rollback().await;
+    }
+    let done = usize::try_from(found).map_err(|_| MigrateError::VersionNotPresent(found))?;
+    for migration in &MIGRATIONS[done..] {
+        sqlx::raw_sql(*migration).execute(&mut *transaction).await?;
+    }
+    // A pragma takes no parameters.
+    let stamp = format!(
+        "PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {}",
+        MIGRATIONS.len()
+    );
+    sqlx::raw_sql(AssertSqlSafe(stamp)).execute(&mut *transaction).await?;
+    transaction.commit().await
+}
+
+async fn pragma(connection: &mut SqliteConnection, name: &'static str) -> std::result::Result<i64, sqlx::Error> {
+    sqlx::query(AssertSqlSafe(format!("PRAGMA {name}")))
+        .fetch_one(connection)
+        .await?
+        .try_get(0)
+}
+
+/// Copies a consistent state to a new file.
+pub(super) async fn backup(path: &Path, readers: &SqlitePool, to: &Path) -> Result<()> {
+    fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(to)
+        .map_err(|source| folder_error("make the backup", to, source))?;
+    // VACUUM INTO writes into an empty file, so that its mode is ours from the start.
+    let done = async {
+        let mut connection = options(path).connect().await?;
+        sqlx::query("VACUUM INTO $1")
+            .bind(to.to_string_lossy().into_owned())
+            .execute(&mut connection)
+            .await?;
+        connection.close().await
+    }
+    .await;
+    let _ = readers;
+    done.map_err(|source| {
+        let _ = fs::remove_file(to);
+        explain(path, "write the backup", source)
+    })
+}
+
+/// Says in our words what the database said.
+pub(super) fn explain(path: &Path, action: &'static str, source: sqlx::Error) -> StoreError {
+    let path = path.to_owned();
+    // The low byte of an extended result code is the primary one: https://www.sqlite.org/rescode.html
+    let code = source
+        .as_database_error()
+        .and_then(|error| error.code()?.parse::<u32>().ok())
+        .map(|code| code & 0xff);
+    match (code, &source) {
+        (Some(11 | 26), error) => StoreError::Damaged {
+            path,
+            detail: error
+                .as_database_error()
+                .map_or_else(String::new, |error| error.message().to_owned()),
+        },
+        (Some(13), _) => StoreError::DiskFull { path },
+        (Some(8), _) => StoreError::ReadOnly { path },
+        (Some(5), _) | (None, sqlx::Error::PoolTimedOut) => StoreError::Busy {
+            path,
+            seconds: BUSY_TIMEOUT.as_secs(),
+        },
+        (None, sqlx::Error::PoolClosed) => StoreError::Closed,
+        _ => StoreError::Database {
+            action,
+            source: Arc::new(source),
+        },
+    }
+}
+
+fn folder_error(action: &'static str, path: &Path, source: io::Error) -> StoreError {
+    StoreError::Folder {
+        action,
+        path: path.to_owned(),
+        source: Arc::new(source),
+    }
+}
+
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    PathBuf::from(name)
+}
+
+fn random_hex() -> io::Result<String> {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).map_err(io::Error::other)?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}
