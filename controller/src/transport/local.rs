@@ -61,14 +61,24 @@ fn spawn(words: &[&str]) -> Result<Child, TransportError> {
 fn ended(status: ExitStatus) -> ExecEnd {
     ExecEnd {
         exit: status.code(),
-        signal: status.signal().map(|number| {
-            rustix::process::Signal::from_named_raw(number)
-                .map_or_else(|| number.to_string(), |signal| format!("{signal:?}"))
-                .trim_start_matches("Signal::")
-                .to_ascii_uppercase()
-        }),
+        signal: status.signal().map(signal_name),
         stopped: false,
     }
+}
+
+/// Names a signal as SSH does; the numbers are those that POSIX fixes.
+fn signal_name(number: i32) -> String {
+    match number {
+        1 => "HUP",
+        2 => "INT",
+        3 => "QUIT",
+        6 => "ABRT",
+        9 => "KILL",
+        14 => "ALRM",
+        15 => "TERM",
+        other => return other.to_string(),
+    }
+    .to_owned()
 }
 
 /// Writes pieces, then closes stdin if `eof`. A program that reads no further ends it, and that is its right.

@@ -222,6 +222,39 @@ impl Sshd {
     }
 }
 
+/// A user with a password, gone when the test ends.
+pub(crate) struct User(pub(crate) String);
+
+impl User {
+    pub(crate) fn create(name: &str) -> Option<Self> {
+        if !is_root() {
+            skip("needs root to make a user");
+            return None;
+        }
+        let _ = Command::new("userdel").args(["-r", name]).output();
+        let added = Command::new("useradd")
+            .args(["-m", "-s", "/bin/sh", name])
+            .output()
+            .expect("useradd");
+        assert!(added.status.success(), "{}", String::from_utf8_lossy(&added.stderr));
+        let user = Self(name.to_owned());
+        let mut chpasswd = Command::new("chpasswd")
+            .stdin(Stdio::piped())
+            .spawn()
+            .expect("chpasswd");
+        let line = format!("{name}:right horse\n");
+        std::io::Write::write_all(&mut chpasswd.stdin.take().expect("piped"), line.as_bytes()).expect("written");
+        assert!(chpasswd.wait().expect("chpasswd").success());
+        Some(user)
+    }
+}
+
+impl Drop for User {
+    fn drop(&mut self) {
+        let _ = Command::new("userdel").args(["-r", &self.0]).output();
+    }
+}
+
 /// Peak resident memory of this process in bytes.
 pub(crate) fn peak_resident_bytes() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();

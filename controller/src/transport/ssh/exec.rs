@@ -27,9 +27,10 @@ const DRAIN_MAX: Duration = Duration::from_secs(30);
 /// How long we wait until CLOSE is on its way; a connection that can't even take that is cut.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// With `MaxSessions 1`, the server frees the last exec's place only when its process is gone: it is asked again
-/// at this pace, for this long.
-const OPEN_RETRY_PAUSE: Duration = Duration::from_millis(100);
+/// With `MaxSessions 1`, the server frees the last exec's place a moment after its CLOSE, and only when its
+/// process is gone: it is asked again after this pause and twice as long ones, for 3 s in all.
+const OPEN_RETRY_PAUSE_FIRST: Duration = Duration::from_millis(5);
+const OPEN_RETRY_PAUSE_MAX: Duration = Duration::from_millis(200);
 const OPEN_RETRY_MAX: Duration = Duration::from_secs(3);
 
 /// Between the pump of an [`ExecStream`] and its owner: two packets.
@@ -59,17 +60,21 @@ pub(super) async fn open(
     deadline: Instant,
 ) -> Result<Channel<Msg>, Trouble> {
     let until = Instant::now() + OPEN_RETRY_MAX;
+    let mut pause = OPEN_RETRY_PAUSE_FIRST;
     let channel = loop {
         match timeout_at(deadline, handle.channel_open_session()).await {
             Err(_) => return Err(Trouble::Deadline { usable: false }),
             Ok(Ok(channel)) => break channel,
             Ok(Err(russh::Error::ChannelOpenFailure(reason))) => {
-                if !again || Instant::now() + OPEN_RETRY_PAUSE > until.min(deadline) {
+                if !again || Instant::now() > until {
                     return Err(Trouble::Failed(TransportError::ExecRefused {
                         detail: format!("it opens no session ({reason:?})"),
                     }));
                 }
-                sleep(OPEN_RETRY_PAUSE).await;
+                if timeout_at(deadline, sleep(pause)).await.is_err() {
+                    return Err(Trouble::Deadline { usable: true });
+                }
+                pause = (pause * 2).min(OPEN_RETRY_PAUSE_MAX);
             }
             Ok(Err(_)) => {
                 return Err(Trouble::Lost {

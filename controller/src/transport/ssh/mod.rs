@@ -32,9 +32,13 @@ const GOODBYE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Opening a channel for a stream has no deadline of its own.
 const STREAM_OPEN_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// What we were doing on a connection that was lost in an earlier exec.
+const DEAD: &str = "using a connection again";
+
 /// An open connection, logged in.
 struct SshSession {
-    handle: Handle<Client>,
+    /// `None` after the connection was lost.
+    handle: Option<Handle<Client>>,
     wire: Wire,
     goodbye: Goodbye,
     r#become: Become,
@@ -66,7 +70,7 @@ async fn open(target: &Target, context: &Context) -> Result<Box<dyn Session>, Tr
     };
     connected.wire.logged_in();
     Ok(Box::new(SshSession {
-        handle: connected.handle,
+        handle: Some(connected.handle),
         wire: connected.wire,
         goodbye: connected.goodbye,
         r#become: target.r#become,
@@ -105,7 +109,11 @@ impl SshSession {
         let again = self.traffic.execs > 0;
         self.traffic.execs += 1;
         self.traffic.round_trips += 2;
-        let channel = match exec::open(&self.handle, self.r#become.shell(), again, deadline).await {
+        let opened = match &self.handle {
+            Some(handle) => exec::open(handle, self.r#become.shell(), again, deadline).await,
+            None => Err(Trouble::Lost { during: DEAD }),
+        };
+        let channel = match opened {
             Ok(channel) => channel,
             Err(trouble) => return Err(self.explain(trouble, started).await),
         };
@@ -132,7 +140,11 @@ impl SshSession {
             Become::No => command.to_owned(),
             Become::Sudo => format!("sudo -n {command}"),
         };
-        match exec::open(&self.handle, &command, again, started + STREAM_OPEN_TIMEOUT).await {
+        let opened = match &self.handle {
+            Some(handle) => exec::open(handle, &command, again, started + STREAM_OPEN_TIMEOUT).await,
+            None => Err(Trouble::Lost { during: DEAD }),
+        };
+        match opened {
             Ok(channel) => Ok(exec::stream(channel)),
             Err(trouble) => Err(self.explain(trouble, started).await),
         }
@@ -151,8 +163,13 @@ impl SshSession {
             }
             Trouble::Lost { during } => {
                 self.wire.cut();
-                let ended = timeout(GOODBYE_TIMEOUT, &mut self.handle).await;
-                let detail = match ended {
+                let Some(handle) = self.handle.take() else {
+                    return TransportError::ConnectionLost {
+                        during,
+                        detail: "it ended before".to_owned(),
+                    };
+                };
+                let detail = match timeout(GOODBYE_TIMEOUT, handle).await {
                     Ok(Err(ClientError::Russh(russh::Error::Join(error)))) => {
                         return TransportError::Panicked {
                             detail: error.to_string(),
@@ -201,11 +218,13 @@ impl Session for SshSession {
     fn close(mut self: Box<Self>) -> BoxFuture<'static, ()> {
         Box::pin(async move {
             // Every failure here means that the connection is gone, which is what we want.
-            let _ = timeout(GOODBYE_TIMEOUT, async {
-                let _ = self.handle.disconnect(Disconnect::ByApplication, "", "").await;
-                let _ = (&mut self.handle).await;
-            })
-            .await;
+            if let Some(handle) = self.handle.take() {
+                let _ = timeout(GOODBYE_TIMEOUT, async {
+                    let _ = handle.disconnect(Disconnect::ByApplication, "", "").await;
+                    let _ = handle.await;
+                })
+                .await;
+            }
         })
     }
 }
