@@ -1,0 +1,499 @@
+//! Runs every case in `resources/*.toml` under each shell: probe, apply, probe, apply again, undo, probe.
+//!
+//! What is on disk is read by this test and compared with the case and with what was there at first; the code under
+//! test is not asked. A shell that is not installed is named as skipped.
+
+use holdfast_plan::content::Content;
+use holdfast_plan::observation::{Attributes, Init, PackageManager, Platform};
+use holdfast_plan::resource::{Collect, Comparison, Resource};
+use holdfast_plan::sh::{Sh, quote};
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// One case.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Case {
+    /// What it shows.
+    #[expect(dead_code, reason = "it is for the reader of the case")]
+    about: String,
+    /// Chowns need root.
+    #[serde(default)]
+    root_only: bool,
+    /// What is there at first.
+    #[serde(default)]
+    tree: Vec<Entry>,
+    /// What is declared, in order; undone in reverse.
+    resource: Vec<toml::Table>,
+    /// What is there once all is applied.
+    #[serde(default)]
+    after: BTreeMap<String, String>,
+    /// What a person does before the undo.
+    #[serde(default)]
+    by_hand: Vec<Entry>,
+    /// What is there after the undo, if not exactly what was there at first.
+    undone: Option<BTreeMap<String, String>>,
+    /// A part of each `left` line that is expected.
+    #[serde(default)]
+    left: Vec<String>,
+    /// A part of the message with which it is refused or fails; then nothing was changed.
+    fails: Option<String>,
+}
+
+/// Something in a tree.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Entry {
+    path: String,
+    content: Option<String>,
+    target: Option<String>,
+    /// Another name of this one.
+    same_as: Option<String>,
+    mode: Option<String>,
+    owner: Option<u32>,
+    /// Take it away.
+    #[serde(default)]
+    gone: bool,
+}
+
+struct Host {
+    shell: Vec<&'static str>,
+    /// Overrides what the host can do.
+    tools: &'static str,
+    folder: tempfile::TempDir,
+}
+
+#[derive(Debug)]
+struct Said {
+    attributes: Attributes,
+    left: Vec<String>,
+    texts: Vec<String>,
+    ok: bool,
+    stderr: String,
+}
+
+const PRELUDE: &str = r#"
+LC_ALL=C; export LC_ALL; cd /; umask 022
+hf_begin() { :; }
+hf_attr() { printf '@attr %s %s\n' "$1" "$2"; }
+hf_text() { printf '@text %s\n' "$2"; }
+hf_left() { printf '@left %s\n' "$1"; }
+hf_die() { printf '%s\n' "$1" >&2; exit 1; }
+"#;
+
+const PLATFORM: Platform = Platform {
+    init: Init::Systemd,
+    package_manager: PackageManager::Apt,
+    root: true,
+};
+
+impl Host {
+    fn root(&self) -> PathBuf {
+        self.folder.path().join("ro ot's")
+    }
+
+    fn state(&self) -> PathBuf {
+        self.folder.path().join("state")
+    }
+
+    fn run(&self, before: &str, body: &Sh) -> Said {
+        let mut program = String::from("{\n");
+        program.push_str(PRELUDE);
+        for library in [
+            include_str!("../../../agent/sh/caps.sh"),
+            include_str!("../../../agent/sh/probe.sh"),
+            include_str!("../../../agent/sh/change.sh"),
+        ] {
+            program.push_str(library);
+        }
+        let state = self.state();
+        let state = state.to_str().expect("test paths are text");
+        program.push_str(&format!(
+            "hf_state={}\nhf_blobs=\"$hf_state/blobs\"\nhf_before={}\nhf_caps\n{}\n",
+            quote(state),
+            quote(before),
+            self.tools
+        ));
+        program.push_str(body.as_str());
+        program.push_str("\nexit 0; }\n");
+        let file = self.folder.path().join("program");
+        fs::write(&file, program).expect("the program is written");
+        let output = Command::new(self.shell[0])
+            .args(&self.shell[1..])
+            .arg(&file)
+            .stdin(std::process::Stdio::null())
+            .output()
+            .expect("the shell runs");
+        let stdout = String::from_utf8_lossy(&output.stdout);
+        let mut said = Said {
+            attributes: Attributes::default(),
+            left: Vec::new(),
+            texts: Vec::new(),
+            ok: output.status.success(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        };
+        for line in stdout.lines() {
+            if let Some(rest) = line.strip_prefix("@attr ") {
+                let (key, value) = rest.split_once(' ').expect("key and value");
+                said.attributes.0.push((key.to_owned(), value.to_owned()));
+            } else if let Some(rest) = line.strip_prefix("@left ") {
+                said.left.push(rest.to_owned());
+            } else if let Some(rest) = line.strip_prefix("@text ") {
+                said.texts.push(rest.to_owned());
+            }
+        }
+        said
+    }
+
+    /// Probes by the batch and alone, which have to agree.
+    fn probe(&self, resource: &Resource) -> Result<Attributes, String> {
+        let life = resource.lifecycle();
+        let mut batch = Sh::new();
+        for collect in life.collect() {
+            batch = match &collect {
+                Collect::Path(path) => batch.call("hf_collect_path", [path.as_str()]),
+                Collect::Package(name) => batch.call("hf_collect_package", [name.as_str()]),
+                Collect::Service(name) => batch.call("hf_collect_service", [name.as_str()]),
+                Collect::User(name) => batch.call("hf_collect_user", [name.as_str()]),
+                Collect::Group(name) => batch.call("hf_collect_group", [name.as_str()]),
+                Collect::Crontab(user) => batch.call("hf_collect_crontab", [user.as_str()]),
+            };
+        }
+        let batch = batch
+            .call("hf_collect_path", ["/nonexistent"])
+            .code("hf_collect")
+            .then(&life.probe());
+        let first = self.run("/nonexistent", &batch);
+        let alone = self.run("/nonexistent", &life.probe());
+        if first.attributes != alone.attributes || !first.stderr.is_empty() {
+            return Err(format!("batch and single probe disagree: {first:?} {alone:?}"));
+        }
+        Ok(first.attributes)
+    }
+
+    /// `TYPE MODE OWNER GROUP CONTENT` of everything, by path below the root.
+    fn tree(&self, with_inode: bool) -> BTreeMap<String, String> {
+        let mut found = BTreeMap::new();
+        walk(&self.root(), &self.root(), with_inode, &mut found);
+        found
+    }
+
+    fn put(&self, entries: &[Entry]) {
+        for entry in entries {
+            let path = self.root().join(&entry.path);
+            if entry.gone {
+                fs::remove_file(&path).expect("removed");
+                continue;
+            }
+            if let Some(target) = &entry.target {
+                symlink(target, &path).expect("symlink");
+                continue;
+            }
+            if let Some(other) = &entry.same_as {
+                fs::hard_link(self.root().join(other), &path).expect("link");
+                continue;
+            }
+            match &entry.content {
+                Some(content) => fs::write(&path, content).expect("written"),
+                None => fs::create_dir(&path).expect("made"),
+            }
+            if let Some(owner) = entry.owner {
+                std::os::unix::fs::chown(&path, Some(owner), Some(owner)).expect("chown");
+            }
+            let default = if entry.content.is_some() { "0644" } else { "0755" };
+            let mode = u32::from_str_radix(entry.mode.as_deref().unwrap_or(default), 8).expect("octal");
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).expect("chmod");
+        }
+    }
+}
+
+fn walk(root: &Path, folder: &Path, with_inode: bool, found: &mut BTreeMap<String, String>) {
+    for entry in fs::read_dir(folder).expect("readable") {
+        let path = entry.expect("an entry").path();
+        let meta = fs::symlink_metadata(&path).expect("stat");
+        let (kind, content) = if meta.is_symlink() {
+            ("symlink", fs::read_link(&path).expect("link").display().to_string())
+        } else if meta.is_dir() {
+            ("directory", String::new())
+        } else {
+            (
+                "file",
+                String::from_utf8_lossy(&fs::read(&path).expect("read")).into_owned(),
+            )
+        };
+        let mode = if meta.is_symlink() { 0 } else { meta.mode() & 0o7777 };
+        let mut line = format!("{kind} {mode:04o} {} {} {content}", meta.uid(), meta.gid());
+        if with_inode {
+            line.push_str(&format!(" inode {}", meta.ino()));
+        }
+        let name = path.strip_prefix(root).expect("below the root").display().to_string();
+        found.insert(name, line);
+        if meta.is_dir() {
+            walk(root, &path, with_inode, found);
+        }
+    }
+}
+
+/// Makes a resource of a table: `{root}` becomes the root, a content is staged as a blob.
+fn resource(host: &Host, table: &toml::Table) -> Resource {
+    let root = host.root().display().to_string();
+    let mut value = serde_json::to_value(table).expect("a table is JSON");
+    let fields = value.as_object_mut().expect("a table");
+    for field in fields.values_mut() {
+        if let Some(inner) = field.as_object_mut() {
+            for value in inner.values_mut() {
+                if let Some(text) = value.as_str() {
+                    *value = text.replace("{root}", &root).into();
+                }
+            }
+        } else if let Some(text) = field.as_str() {
+            *field = text.replace("{root}", &root).into();
+        }
+    }
+    let stage = |text: &str| {
+        let content = Content::of(text.as_bytes());
+        fs::write(host.state().join("blobs").join(&content.sha256), text).expect("staged");
+        serde_json::to_value(content).expect("JSON")
+    };
+    let kind = fields["type"].as_str().expect("a type").to_owned();
+    let contents: &[&str] = if kind == "script" {
+        &["apply", "undo"]
+    } else {
+        &["content"]
+    };
+    for key in contents {
+        if let Some(text) = fields.get(*key).and_then(|text| text.as_str()).map(str::to_owned) {
+            fields.insert((*key).to_owned(), stage(&text));
+        }
+    }
+    fields.entry("ensure").or_insert("present".into());
+    fields.entry("sensitive").or_insert(false.into());
+    if kind == "symlink" {
+        fields.entry("target").or_insert("".into());
+    }
+    if kind == "script" {
+        let env = fields.remove("env").unwrap_or_else(|| serde_json::json!({}));
+        let pairs: Vec<_> = env
+            .as_object()
+            .expect("a table")
+            .iter()
+            .map(|(k, v)| serde_json::json!([k, v]))
+            .collect();
+        fields.insert("env".to_owned(), pairs.into());
+    }
+    serde_json::from_value(value).expect("a resource")
+}
+
+fn expect_tree(found: &BTreeMap<String, String>, wanted: &BTreeMap<String, String>, when: &str) -> Result<(), String> {
+    for (path, line) in wanted {
+        let shows = match found.get(path) {
+            None => line == "absent",
+            // Owner and group are left out of the cases' lines unless they are written in.
+            Some(is) => {
+                let mut words = is.splitn(5, ' ');
+                let mut word = || words.next().unwrap_or_default();
+                let (kind, mode, owner, group, content) = (word(), word(), word(), word(), word());
+                let short = if kind == "symlink" {
+                    format!("{kind} {content}")
+                } else {
+                    format!("{kind} {mode} {content}")
+                };
+                short.trim_end_matches(' ') == line || format!("{kind} {mode} {owner}:{group} {content}") == *line
+            }
+        };
+        if !shows {
+            return Err(format!("{when}: {path} is {:?}, wanted {line:?}", found.get(path)));
+        }
+    }
+    Ok(())
+}
+
+fn shows(attributes: &Attributes, wanted: &[String]) -> Result<(), String> {
+    for line in wanted {
+        if !attributes.lines().any(|shown| shown == *line) {
+            return Err(format!("wanted {line:?}, the probe shows {attributes:?}"));
+        }
+    }
+    Ok(())
+}
+
+fn run_case(host: &Host, case: &Case) -> Result<(), String> {
+    for folder in ["blobs", "before"] {
+        fs::create_dir_all(host.state().join(folder)).expect("made");
+    }
+    fs::create_dir(host.root()).expect("made");
+    host.put(&case.tree);
+    let at_first = host.tree(false);
+    let resources: Vec<Resource> = case.resource.iter().map(|table| resource(host, table)).collect();
+    let folder = |index: usize| {
+        host.state()
+            .join("before")
+            .join(format!("key{index}"))
+            .display()
+            .to_string()
+    };
+    let mut befores = Vec::new();
+    for (index, resource) in resources.iter().enumerate() {
+        let life = resource.lifecycle();
+        let before = host.probe(resource)?;
+        let refusal = match life.compare(&before) {
+            Comparison::Refused(message) | Comparison::CannotTell(message) => Some(message),
+            Comparison::Same => return Err(format!("resource {index} is as desired already: {before:?}")),
+            _ => None,
+        };
+        fs::create_dir(folder(index)).expect("made");
+        let captured = host.run(&folder(index), &life.capture());
+        if !captured.ok {
+            return Err(format!("capture: {}", captured.stderr));
+        }
+        let applied = host.run(
+            &folder(index),
+            &Sh::new()
+                .code("(")
+                .then(&life.apply(&PLATFORM).map_err(|e| e.to_string())?)
+                .code(") </dev/null || exit 1"),
+        );
+        if let Some(fails) = &case.fails {
+            let message = refusal.unwrap_or_default();
+            if (applied.ok && message.is_empty()) || !format!("{message}\n{}", applied.stderr).contains(fails) {
+                return Err(format!("refused with {message:?}, failed with {:?}", applied.stderr));
+            }
+            if applied.ok {
+                return Err("what is refused must fail on the host too".to_owned());
+            }
+            return if host.tree(false) == at_first {
+                Ok(())
+            } else {
+                Err(format!("changed: {:?}", host.tree(false)))
+            };
+        }
+        if let Some(message) = refusal {
+            return Err(format!("refused: {message}"));
+        }
+        if !applied.ok || !applied.stderr.is_empty() {
+            return Err(format!("apply: {}", applied.stderr));
+        }
+        let now = host.probe(resource)?;
+        shows(&now, &life.wanted(&before))?;
+        if life.compare(&now) != Comparison::Same {
+            return Err(format!("after apply: {:?}", life.compare(&now)));
+        }
+        befores.push(before);
+    }
+    let applied = host.tree(true);
+    expect_tree(&host.tree(false), &case.after, "applied")?;
+    for (index, resource) in resources.iter().enumerate() {
+        if matches!(resource, Resource::Script(_)) {
+            continue;
+        }
+        let again = host.run(
+            &folder(index),
+            &resource.lifecycle().apply(&PLATFORM).expect("compiled above"),
+        );
+        if !again.ok || host.tree(true) != applied {
+            return Err(format!("applied twice: {} {:?}", again.stderr, host.tree(true)));
+        }
+    }
+    host.put(&case.by_hand);
+    let mut left = Vec::new();
+    for (index, resource) in resources.iter().enumerate().rev() {
+        let life = resource.lifecycle();
+        let undone = host.run(
+            &folder(index),
+            &Sh::new()
+                .code("(")
+                .then(&life.undo(&befores[index], &PLATFORM).expect("compiles"))
+                .code(") </dev/null || exit 1"),
+        );
+        if !undone.ok || !undone.stderr.is_empty() {
+            return Err(format!("undo: {}", undone.stderr));
+        }
+        if undone.left.is_empty() {
+            shows(&host.probe(resource)?, &life.wanted_after_undo(&befores[index]))
+                .map_err(|e| format!("after undo: {e}"))?;
+        }
+        left.extend(undone.left);
+    }
+    if left.len() != case.left.len() || !left.iter().zip(&case.left).all(|(is, wanted)| is.contains(wanted)) {
+        return Err(format!("left: {left:?}"));
+    }
+    match &case.undone {
+        Some(wanted) => expect_tree(&host.tree(false), wanted, "undone"),
+        None if host.tree(false) == at_first => Ok(()),
+        None => Err(format!(
+            "undone is not what was there:\n{at_first:#?}\n{:#?}",
+            host.tree(false)
+        )),
+    }
+}
+
+fn run_all(shell: &[&'static str], tools: &'static str) {
+    if Command::new(shell[0]).arg("-c").arg(":").output().is_err()
+        && Command::new("which").arg(shell[0]).output().is_err()
+    {
+        println_skipped(shell[0]);
+        return;
+    }
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/resources");
+    let mut failures = Vec::new();
+    let mut count = 0;
+    let mut files: Vec<PathBuf> = fs::read_dir(folder)
+        .expect("cases")
+        .map(|entry| entry.expect("an entry").path())
+        .collect();
+    files.sort();
+    let is_root = fs::metadata("/proc/self").expect("proc").uid() == 0;
+    for file in files {
+        let case: Case = toml::from_str(&fs::read_to_string(&file).expect("readable"))
+            .unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+        if case.root_only && !is_root {
+            println_skipped("a case that needs root");
+            continue;
+        }
+        count += 1;
+        let host = Host {
+            shell: shell.to_vec(),
+            tools,
+            folder: tempfile::tempdir().expect("a folder"),
+        };
+        if let Err(problem) = run_case(&host, &case) {
+            failures.push(format!("{}: {problem}", file.file_name().expect("a name").display()));
+        }
+    }
+    assert!(count > 10, "the cases are there");
+    assert!(failures.is_empty(), "{shell:?}:\n{}", failures.join("\n"));
+}
+
+#[expect(clippy::print_stderr, reason = "a skipped test has to say so")]
+fn println_skipped(what: &str) {
+    eprintln!("SKIPPED: {what}");
+}
+
+macro_rules! shells {
+    ($($name:ident: $shell:expr, $tools:expr;)*) => {
+        $(
+            #[test]
+            fn $name() {
+                run_all(&$shell, $tools);
+            }
+        )*
+    };
+}
+
+shells! {
+    every_case_holds_under_dash: ["dash"], "";
+    every_case_holds_under_bash: ["bash", "--posix"], "";
+    every_case_holds_under_busybox: ["busybox", "sh"], "";
+    every_case_holds_under_mksh: ["mksh"], "";
+    every_case_holds_under_posh: ["posh"], "";
+    every_case_holds_under_yash: ["yash"], "";
+    every_case_holds_under_ksh93: ["ksh93"], "";
+    every_case_holds_under_zsh: ["zsh", "--emulate", "sh"], "";
+    every_case_holds_with_ls_and_cksum_alone: ["dash"], "hf_stat_kind=ls hf_digest_kind=cksum";
+    every_case_holds_with_openssl: ["dash"], "hf_digest_kind=openssl";
+    every_case_holds_with_shasum: ["dash"], "hf_digest_kind=shasum";
+}
