@@ -108,8 +108,11 @@ fn parse(arguments: impl Iterator<Item = std::ffi::OsString>) -> Result<(Command
             return Err(format!("`{text}` is a second command"));
         }
     }
-    if state_dir.as_ref().is_some_and(|dir| !dir.is_absolute()) {
-        return Err("--state-dir must be an absolute path".to_owned());
+    if state_dir
+        .as_ref()
+        .is_some_and(|dir| !dir.is_absolute() && !dir.starts_with("~"))
+    {
+        return Err("--state-dir must be an absolute path or begin with ~/".to_owned());
     }
     Ok((command.ok_or("no command given")?, state_dir))
 }

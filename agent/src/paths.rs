@@ -17,7 +17,7 @@ pub(crate) struct Paths {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum PathError {
     /// No state folder was given and there is no home.
-    #[error("HOME is not set; say where the agent may keep its files with --state-dir DIR")]
+    #[error("HOME is not set; say where the agent may keep its files with --state-dir DIR, an absolute path")]
     NoHome,
     /// A file or folder.
     #[error("failed to {doing} {}", path.display())]
@@ -29,15 +29,15 @@ pub(crate) enum PathError {
 }
 
 impl Paths {
-    /// Takes the given state folder or the default: `/var/lib/holdfast` for root, `~/.holdfast` for others.
+    /// Takes the given state folder (a leading `~` is the home) or the default: `/var/lib/holdfast` for root, `~/.holdfast` for others.
     pub(crate) fn new(state_dir: Option<PathBuf>) -> Result<Self, PathError> {
         let state = match state_dir {
-            Some(dir) => dir,
+            Some(dir) => match dir.strip_prefix("~") {
+                Ok(rest) => home()?.join(rest),
+                Err(_) => dir,
+            },
             None if rustix::process::geteuid().is_root() => PathBuf::from("/var/lib/holdfast"),
-            None => {
-                let home = std::env::var_os("HOME").filter(|home| !home.is_empty());
-                PathBuf::from(home.ok_or(PathError::NoHome)?).join(".holdfast")
-            }
+            None => home()?.join(".holdfast"),
         };
         Ok(Self { state })
     }
@@ -79,6 +79,11 @@ impl Paths {
     pub(crate) fn spool(&self) -> PathBuf {
         self.agent().join("spool")
     }
+}
+
+fn home() -> Result<PathBuf, PathError> {
+    let home = std::env::var_os("HOME").filter(|home| !home.is_empty());
+    home.map(PathBuf::from).ok_or(PathError::NoHome)
 }
 
 /// Replaces a file durably: temporary file, fsync, rename, fsync of the folder.

@@ -221,7 +221,15 @@ pub enum TransportError {
         /// What the panic said.
         detail: String,
     },
-    /// The agent's side of a connection broke the protocol, or is missing (`via = "agent"`).
+    /// The host has no agent (`via = "agent"`).
+    #[error("there is no agent on the host ({program}: {said})")]
+    AgentMissing {
+        /// Where it should be.
+        program: String,
+        /// What the host said, in a line.
+        said: String,
+    },
+    /// The agent's side of a connection refused or broke the protocol (`via = "agent"`).
     #[error("the agent on the host can't be used: {detail}")]
     Agent {
         /// What was seen.
@@ -258,6 +266,7 @@ impl TransportError {
             Self::Deadline { .. } => "deadline",
             Self::Spawn { .. } => "spawn",
             Self::Panicked { .. } => "panicked",
+            Self::AgentMissing { .. } => "agent-missing",
             Self::Agent { .. } => "agent",
         }
     }
@@ -311,6 +320,7 @@ impl TransportError {
             Self::Deadline { .. } => "look on the host whether it still runs, or raise --timeout".into(),
             Self::Spawn { .. } => "check that the program exists on this machine".into(),
             Self::Panicked { .. } => "this is a bug; please report it with the output of -v".into(),
+            Self::AgentMissing { .. } => "install it: holdfast agent install HOST".into(),
             Self::Agent { .. } => "install the agent again: holdfast agent install HOST".into(),
         }
     }
@@ -342,6 +352,7 @@ impl TransportError {
                 | Self::ConnectionLost { .. }
                 | Self::Deadline { .. }
                 | Self::Panicked { .. }
+                | Self::AgentMissing { .. }
                 | Self::Agent { .. }
         )
     }

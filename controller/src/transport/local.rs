@@ -67,7 +67,7 @@ fn ended(status: ExitStatus) -> ExecEnd {
 }
 
 /// Names a signal as SSH does; the numbers are those that POSIX fixes.
-fn signal_name(number: i32) -> String {
+pub(super) fn signal_name(number: i32) -> String {
     match number {
         1 => "HUP",
         2 => "INT",

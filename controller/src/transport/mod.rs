@@ -5,9 +5,10 @@
 //! connect(&Target, &Context) -> Box<dyn Session>
 //!    ssh    russh, one connection per host, one channel at a time      ssh/
 //!    local  /bin/sh as a child process                                 local.rs
-//!    agent  frames over an ExecStream of one of the two above          agent's own module
+//!    agent  frames over an ExecStream of one of the two above          agent/
 //! ```
 
+pub mod agent;
 mod error;
 mod local;
 mod ssh;
@@ -294,10 +295,17 @@ impl fmt::Debug for Context {
 
 /// Opens a session to a host by the carrier that the target names.
 ///
-/// For [`Via::Agent`] it opens the SSH session below the agent; the agent's module makes its own session of it.
+/// What an agent can do beyond that is offered by [`connect_agent`].
 pub async fn connect(target: &Target, context: &Context) -> Result<Box<dyn Session>, TransportError> {
     match target.via {
         Via::Local => Ok(local::connect(target)),
-        Via::Ssh | Via::Agent => ssh::connect(target, context).await,
+        Via::Ssh => ssh::connect(target, context).await,
+        Via::Agent => Ok(Box::new(connect_agent(target, context).await?)),
     }
+}
+
+/// Opens a session through the agent of a host, over SSH, whatever carrier the target names.
+pub async fn connect_agent(target: &Target, context: &Context) -> Result<agent::AgentSession, TransportError> {
+    let below = ssh::connect(target, context).await?;
+    agent::AgentSession::open(below, agent::AGENT_PATH, target).await
 }
