@@ -16,6 +16,7 @@ pub mod ids;
 pub mod job;
 pub mod ledger;
 pub mod lifecycle;
+pub mod lint;
 pub mod observation;
 pub mod outcome;
 pub mod planner;

@@ -74,13 +74,18 @@ impl Scope {
 }
 
 impl Template {
+    /// Takes a text as it is.
+    pub fn literal(text: &str) -> Self {
+        Self {
+            text: text.into(),
+            parsed: None,
+        }
+    }
+
     /// Compiles a text; one without `{{` is kept as it is.
     pub fn compile(text: &str) -> Result<Self, Fault> {
         if !text.contains("{{") {
-            return Ok(Self {
-                text: text.into(),
-                parsed: None,
-            });
+            return Ok(Self::literal(text));
         }
         let mut parsed = Parsed::compile(text).map_err(|error| {
             let (line, column) = error.pos().unwrap_or((1, 1));

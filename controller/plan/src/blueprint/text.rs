@@ -1,0 +1,82 @@
+//! A value as written: a template, compiled once, that knows its place and what a filled-in value must look like.
+
+use super::check::{Check, Complaint};
+use crate::render::{Fault, Template};
+use holdfast_inventory::diagnostic::{Location, Problem, SourceFile};
+use std::ops::Range;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// A value that may hold a template.
+#[derive(Debug, Clone)]
+pub(crate) struct Text {
+    pub(crate) template: Template,
+    pub(crate) at: Location,
+    /// Names it in messages: "`mode` of file./etc/motd".
+    pub(crate) what: Arc<str>,
+    pub(crate) check: Check,
+}
+
+/// A file that a blueprint names: a template, a source, or a script.
+#[derive(Debug, Clone)]
+pub(crate) struct FileRef {
+    /// Joined to the folder of the blueprint.
+    pub(crate) path: PathBuf,
+    pub(crate) at: Location,
+    /// Names it in messages.
+    pub(crate) what: Arc<str>,
+}
+
+/// The user's own sh: never templated.
+#[derive(Debug, Clone)]
+pub(crate) enum ShText {
+    /// In the blueprint.
+    Inline {
+        /// The text.
+        text: Arc<str>,
+        /// Where it stands.
+        at: Location,
+    },
+    /// In a file of its own.
+    File(FileRef),
+}
+
+impl Text {
+    /// Makes the problem of a fault in the template.
+    pub(crate) fn fault(&self, fault: Fault) -> Problem {
+        let problem = Problem::at(
+            place_inside(&self.at, self.template.text(), &fault.span),
+            format!("{} in {}", fault.message, self.what),
+        );
+        match fault.help {
+            Some(help) => problem.help(help),
+            None => problem,
+        }
+    }
+
+    /// Makes the problem of a value that does not pass the check.
+    pub(crate) fn complaint(&self, complaint: Complaint) -> Problem {
+        Problem::at(self.at.clone(), format!("{} {}", self.what, complaint.message)).help(complaint.help)
+    }
+}
+
+/// Finds the place of a part of a string's value in its file; the whole string if escapes stand between them.
+fn place_inside(at: &Location, text: &str, span: &Range<usize>) -> Location {
+    let written = at.file.text.get(at.span.clone()).unwrap_or("");
+    match written.find(text) {
+        Some(offset) => {
+            let start = at.span.start + offset;
+            Location::new(&at.file, start + span.start..start + span.end)
+        }
+        None => at.clone(),
+    }
+}
+
+/// Makes the problem of a fault in a template file.
+pub(crate) fn fault_in_file(file: &Arc<SourceFile>, fault: Fault) -> Problem {
+    let problem = Problem::at(Location::new(file, fault.span), fault.message);
+    match fault.help {
+        Some(help) => problem.help(help),
+        None => problem,
+    }
+}
