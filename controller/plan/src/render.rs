@@ -10,6 +10,7 @@ use handlebars::{
     ScopedJson, TemplateErrorReason,
 };
 use holdfast_inventory::diagnostic::suggest;
+use holdfast_inventory::{VarValue, Vars};
 use serde_json::Value as Json;
 use std::collections::HashMap;
 use std::ops::Range;
@@ -17,6 +18,25 @@ use std::sync::{Arc, LazyLock};
 
 /// The variables of one host, merged, by name.
 pub type Values = serde_json::Map<String, Json>;
+
+/// Takes variables over from the inventory. A float stays as written, so that `1.10` is `1.10` in a file.
+pub fn values(vars: &Vars) -> Values {
+    vars.iter()
+        .map(|(name, var)| (name.clone(), json(&var.value)))
+        .collect()
+}
+
+fn json(value: &VarValue) -> Json {
+    match value {
+        VarValue::String(text) | VarValue::Float(text) => text.as_str().into(),
+        VarValue::Integer(number) => (*number).into(),
+        VarValue::Boolean(flag) => (*flag).into(),
+        VarValue::Array(items) => items.iter().map(json).collect(),
+        VarValue::Table(entries) => {
+            Json::Object(entries.iter().map(|(key, value)| (key.clone(), json(value))).collect())
+        }
+    }
+}
 
 /// The helpers a template may use, each with how many values it takes.
 const HELPERS: [(&str, usize); 6] = [

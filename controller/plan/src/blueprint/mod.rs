@@ -14,12 +14,13 @@ mod types;
 pub use fill::Files;
 
 use crate::address::{Address, ResourceType};
-use crate::render::Values;
+use crate::render::{self, Values};
 use crate::resource::DesiredResource;
 use crate::sh::VariableName;
 use fill::Filler;
 use holdfast_inventory::diagnostic::{Location, Problem, Problems, SourceFile, suggest};
 use holdfast_inventory::document::{self, Entry, Kind, Table};
+use holdfast_inventory::vars::{self, Origin};
 use reader::Reader;
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -324,27 +325,7 @@ fn read_vars(file: &Arc<SourceFile>, entry: &Entry, problems: &mut Problems) -> 
         problems.push(Problem::at(at, message).help("write [vars] and its values below"));
         return Values::new();
     };
-    table
-        .entries
-        .iter()
-        .map(|entry| (entry.key.clone(), json(&entry.value)))
-        .collect()
-}
-
-fn json(value: &document::Value) -> serde_json::Value {
-    match &value.kind {
-        Kind::String(text) | Kind::Float(text) | Kind::Datetime(text) => text.as_str().into(),
-        Kind::Integer(number) => (*number).into(),
-        Kind::Boolean(flag) => (*flag).into(),
-        Kind::Array(items) => items.iter().map(json).collect(),
-        Kind::Table(table) => {
-            let entries = table
-                .entries
-                .iter()
-                .map(|entry| (entry.key.clone(), json(&entry.value)));
-            serde_json::Value::Object(entries.collect())
-        }
-    }
+    render::values(&vars::read(file, table, &Origin::Blueprint, problems))
 }
 
 /// Names a span for the modules below.

@@ -3,7 +3,6 @@
 use super::check::{Check, Complaint};
 use crate::render::{Fault, Template};
 use holdfast_inventory::diagnostic::{Location, Problem, SourceFile};
-use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -45,7 +44,7 @@ impl Text {
     /// Makes the problem of a fault in the template.
     pub(crate) fn fault(&self, fault: Fault) -> Problem {
         let problem = Problem::at(
-            place_inside(&self.at, self.template.text(), &fault.span),
+            self.at.within(self.template.text(), &fault.span),
             format!("{} in {}", fault.message, self.what),
         );
         match fault.help {
@@ -57,18 +56,6 @@ impl Text {
     /// Makes the problem of a value that does not pass the check.
     pub(crate) fn complaint(&self, complaint: Complaint) -> Problem {
         Problem::at(self.at.clone(), format!("{} {}", self.what, complaint.message)).help(complaint.help)
-    }
-}
-
-/// Finds the place of a part of a string's value in its file; the whole string if escapes stand between them.
-fn place_inside(at: &Location, text: &str, span: &Range<usize>) -> Location {
-    let written = at.file.text.get(at.span.clone()).unwrap_or("");
-    match written.find(text) {
-        Some(offset) => {
-            let start = at.span.start + offset;
-            Location::new(&at.file, start + span.start..start + span.end)
-        }
-        None => at.clone(),
     }
 }
 

@@ -11,10 +11,10 @@ use crate::blueprint::fill::Filler;
 use crate::blueprint::{Blueprint, Declared, Pattern};
 use crate::content::Blobs;
 use crate::lint;
-use crate::render::{Scope, Values};
+use crate::render::{self, Scope, Values};
 use crate::resource::DesiredResource;
-use holdfast_inventory::HostName;
 use holdfast_inventory::diagnostic::{Location, Problem, Problems};
+use holdfast_inventory::{HostName, Inventory};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -26,6 +26,25 @@ pub trait Fleet {
     fn select(&self, pattern: &str, at: &Location) -> Result<BTreeSet<HostName>, Problems>;
     /// The merged variables of a host, `-e` and the built-in `name` included.
     fn values(&self, host: &HostName) -> Values;
+}
+
+impl Fleet for Inventory {
+    fn hosts(&self) -> Vec<HostName> {
+        self.hosts().iter().map(|host| host.name.clone()).collect()
+    }
+
+    fn select(&self, pattern: &str, at: &Location) -> Result<BTreeSet<HostName>, Problems> {
+        let pattern = holdfast_inventory::Pattern::parse(pattern);
+        match pattern.and_then(|pattern| pattern.select(self)) {
+            Ok(hosts) => Ok(hosts.into_iter().map(|host| host.name.clone()).collect()),
+            Err(errors) => Err(errors.into_problems(Some(at))),
+        }
+    }
+
+    fn values(&self, host: &HostName) -> Values {
+        self.vars_of(host.as_str())
+            .map_or_else(Values::new, |vars| render::values(&vars))
+    }
 }
 
 /// All that the desired state follows from.
