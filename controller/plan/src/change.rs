@@ -186,3 +186,27 @@ pub struct Plan {
     /// One entry per observed host, by name.
     pub hosts: Vec<HostPlan>,
 }
+
+impl HostPlan {
+    /// Lists the changes that have a step, with the step's number in the job, from 1.
+    pub fn steps(&self) -> impl Iterator<Item = (u32, &Change, &Step)> {
+        let with_step = self
+            .changes
+            .iter()
+            .filter_map(|change| Some((change, change.step.as_ref()?)));
+        (1..)
+            .zip(with_step)
+            .map(|(number, (change, step))| (number, change, step))
+    }
+
+    /// Tells whether applying it does anything, be it only in the ledger.
+    pub fn has_changes(&self) -> bool {
+        self.changes.iter().any(|change| change.action != Action::NoOp)
+    }
+
+    /// Tells whether a job has to be sent: there are steps, or the first resource is adopted and the machine has yet
+    /// to get its id.
+    pub fn needs_job(&self) -> bool {
+        self.steps().next().is_some() || (self.machine.is_none() && self.has_changes())
+    }
+}

@@ -2,11 +2,11 @@
 //!
 //! docs/design/0001-host-protocol.md says what the runner on the host does with them.
 
-use crate::address::Address;
-use crate::change::HostPlan;
+use crate::address::{Address, ResourceType};
+use crate::change::{Action, Change, HostPlan, Step};
 use crate::event::IntendedStep;
 use crate::ids::MachineId;
-use crate::resource::DesiredResource;
+use crate::resource::{Collect, DesiredResource, Resource};
 use crate::sh::Sh;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -25,16 +25,146 @@ pub struct JobBody {
 
 /// Writes the body of an observe request; the list says which resource each ID (its place, from 0) is.
 pub fn observe_body(resources: &[&DesiredResource]) -> (Sh, Vec<Address>) {
-    (Sh::new(), resources.iter().map(|r| r.address.clone()).collect())
+    let addresses = resources.iter().map(|resource| resource.address.clone()).collect();
+    let probes = resources.iter().map(|resource| {
+        (
+            resource.resource.lifecycle().collect(),
+            resource.resource.lifecycle().probe(),
+        )
+    });
+    (probe_all(probes), addresses)
 }
 
 /// Writes the step file of a host's plan. `machine` is the id that the host shall take if it has none.
 pub fn job_body(plan: &HostPlan, machine: &MachineId) -> JobBody {
-    let _ = (plan, machine);
-    JobBody {
-        text: Sh::new(),
-        steps: Vec::new(),
-        restarts: BTreeMap::new(),
-        blobs: BTreeSet::new(),
+    let steps: Vec<_> = plan.steps().collect();
+    let mut text = Sh::new();
+    for (number, change, step) in &steps {
+        text = step_functions(text, *number, change, step);
     }
+    let probes = planned(plan).into_iter().map(|change| {
+        (
+            change.desired.resource.lifecycle().collect(),
+            change.desired.resource.lifecycle().probe(),
+        )
+    });
+    let text = text
+        .code("hf_prologue() {\n:")
+        .then(&probe_all(probes))
+        .code("}")
+        .set("hf_steps", &steps.len().to_string())
+        .set("hf_fingerprint", &plan.fingerprint.join("\n"))
+        .set("hf_machine_new", machine.as_str());
+    JobBody {
+        text,
+        restarts: restarts(plan),
+        blobs: steps
+            .iter()
+            .flat_map(|(_, _, step)| step.blobs.iter().cloned())
+            .collect(),
+        steps: steps
+            .iter()
+            .map(|(index, change, _)| IntendedStep {
+                index: *index,
+                address: change.address.clone(),
+                action: change.action,
+                desired: change.desired.clone(),
+            })
+            .collect(),
+    }
+}
+
+/// Lists the resources that the prologue probes again, each once: those with a step. Their places are the IDs of the
+/// fingerprint.
+pub(crate) fn planned(plan: &HostPlan) -> Vec<&Change> {
+    let mut seen = BTreeSet::new();
+    plan.steps()
+        .map(|(_, change, _)| change)
+        .filter(|change| seen.insert(&change.address))
+        .collect()
+}
+
+/// Collects for all resources together, then probes each.
+fn probe_all(probes: impl Iterator<Item = (Vec<Collect>, Sh)>) -> Sh {
+    let probes: Vec<_> = probes.collect();
+    let collects: BTreeSet<&Collect> = probes.iter().flat_map(|(collects, _)| collects).collect();
+    let mut body = Sh::new();
+    for collect in &collects {
+        body = match collect {
+            Collect::Path(path) => body.call("hf_collect_path", [path.as_str()]),
+            Collect::Package(name) => body.call("hf_collect_package", [name.as_str()]),
+            Collect::Service(name) => body.call("hf_collect_service", [name.as_str()]),
+            Collect::User(name) => body.call("hf_collect_user", [name.as_str()]),
+            Collect::Group(name) => body.call("hf_collect_group", [name.as_str()]),
+            Collect::Crontab(user) => body.call("hf_collect_crontab", [user.as_str()]),
+        };
+    }
+    if !collects.is_empty() {
+        body = body.code("hf_collect");
+    }
+    for (id, (_, probe)) in probes.iter().enumerate() {
+        body = body.call("hf_begin", [id.to_string().as_str()]).then(probe);
+    }
+    body
+}
+
+fn step_functions(text: Sh, number: u32, change: &Change, step: &Step) -> Sh {
+    let yes_no = |yes: bool| if yes { "1" } else { "0" };
+    let only_if: Vec<String> = step.only_if_changed.iter().map(u32::to_string).collect();
+    let mut meta = Sh::new()
+        .set("hf_address", &change.address.to_string())
+        .set("hf_before_key", &step.before_key)
+        .set("hf_timeout", &step.timeout_s.to_string())
+        .set("hf_always", yes_no(step.always))
+        .set("hf_only_if", &only_if.join(" "))
+        .set("hf_drops_before", yes_no(step.drops_before))
+        .set("hf_wanted", &step.wanted.join("\n"));
+    if let Some(ready) = &step.ready {
+        meta = meta
+            .set("hf_ready_timeout", &ready.timeout_s.to_string())
+            .set("hf_ready_every", &ready.every_s.to_string());
+    }
+    let mut text = text
+        .function("hf_meta", number, &meta)
+        .function("hf_probe", number, &step.probe);
+    if let Some(capture) = &step.capture {
+        text = text.function_with_status("hf_capture", number, capture);
+    }
+    text = text.function_with_status("hf_apply", number, &step.apply);
+    match &step.ready {
+        Some(ready) => text.function_with_status("hf_ready", number, &ready.check),
+        None => text,
+    }
+}
+
+/// Works out which steps make which service owed a restart, whether or not the plan restarts it.
+fn restarts(plan: &HostPlan) -> BTreeMap<Address, Vec<u32>> {
+    let number_of: BTreeMap<&Address, u32> = plan
+        .steps()
+        .filter(|(_, change, _)| change.action != Action::Restart)
+        .map(|(number, change, _)| (&change.address, number))
+        .collect();
+    let mut restarts: BTreeMap<Address, Vec<u32>> = BTreeMap::new();
+    for change in &plan.changes {
+        let stays = change.address.kind == ResourceType::Service
+            && !matches!(change.action, Action::Delete | Action::Forget)
+            && !matches!(&change.desired.resource, Resource::Service(service) if service.running == Some(false));
+        if !stays {
+            continue;
+        }
+        let declared = change
+            .desired
+            .restart_on
+            .iter()
+            .filter_map(|on| number_of.get(on).copied());
+        let waited_for = change.step.iter().flat_map(|step| step.only_if_changed.iter().copied());
+        let numbers: BTreeSet<u32> = declared.chain(waited_for).collect();
+        if !numbers.is_empty() {
+            let known = restarts.entry(change.address.clone()).or_default();
+            known.extend(numbers);
+            known.sort_unstable();
+            known.dedup();
+        }
+    }
+    restarts
 }

@@ -1,14 +1,34 @@
 //! The planner: what has to be done on a host, from what is desired, what the ledger says and what was observed.
 //!
 //! It decides everything; carrying out a plan leaves no meaningful choice. It changes nothing and reads no clock.
+//!
+//! ```text
+//! ledger beyond desired ── deletes, forgets (last in, first out) ──┐
+//! desired, in order ── compare ── rules ── compile ────────────────┼──> HostPlan
+//! changed dependencies, owed restarts ── restarts ─────────────────┘
+//! ```
+//!
+//! Deletes come first. A path may pass from one resource to another (a file becomes a symlink under a new address):
+//! the old one has to be undone before the new one captures *before*, or it would capture what Holdfast itself put
+//! there. Among themselves they go in reverse, because what came later may rest on what came earlier.
 
-use crate::change::HostPlan;
+mod classify;
+mod compile;
+mod diff;
+#[cfg(test)]
+mod tests;
+
+use crate::address::Address;
+use crate::change::{Action, Change, HostPlan, Reason, Refusal};
 use crate::content::Blobs;
 use crate::event::HoldReason;
 use crate::ids::MachineId;
-use crate::ledger::Ledger;
-use crate::observation::Observation;
-use crate::resource::DesiredResource;
+use crate::ledger::{Ledger, LedgerEntry, Origin};
+use crate::lifecycle::Phase;
+use crate::observation::{Attributes, JobState, Observation, Platform};
+use crate::resource::{DesiredResource, Resource};
+use classify::{Case, Verdict};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// All that the plan of one host follows from.
 #[derive(Debug, Clone, Copy)]
@@ -21,7 +41,7 @@ pub struct PlanInput<'a> {
     pub machine: Option<&'a MachineId>,
     /// Why the machine is held, if it is.
     pub held: Option<&'a HoldReason>,
-    /// What the host said.
+    /// What the host said, without the jobs that are recorded already: any job left makes the plan refuse.
     pub observation: &'a Observation,
     /// The bytes behind the contents, for diffs.
     pub blobs: &'a Blobs,
@@ -41,23 +61,336 @@ pub enum Mode {
 /// Lists what has to be probed on a host before it can be planned: what is desired, and what the ledger holds
 /// beyond that.
 pub fn to_observe<'a>(desired: &'a [DesiredResource], ledger: &'a Ledger, mode: Mode) -> Vec<&'a DesiredResource> {
-    let _ = (desired, ledger, mode);
-    Vec::new()
+    let in_ledger = ledger.in_order().into_iter().map(|entry| &entry.desired);
+    match mode {
+        Mode::Drift => in_ledger.collect(),
+        Mode::Converge => {
+            let wanted: BTreeSet<&Address> = desired.iter().map(|resource| &resource.address).collect();
+            desired
+                .iter()
+                .chain(in_ledger.filter(|resource| !wanted.contains(&resource.address)))
+                .collect()
+        }
+    }
 }
 
 /// Plans one host.
 pub fn plan_host(input: &PlanInput<'_>) -> HostPlan {
-    HostPlan {
-        host: input.observation.host.clone(),
-        machine: input.observation.machine.clone(),
-        platform: input.observation.facts.platform(),
-        changes: Vec::new(),
-        fingerprint: Vec::new(),
-        refusals: Vec::new(),
+    let mut draft = Draft::new(input);
+    draft.refuse_host();
+    let desired: Vec<&DesiredResource> = match input.mode {
+        Mode::Converge => input.desired.iter().collect(),
+        Mode::Drift => to_observe(&[], input.ledger, Mode::Drift),
+    };
+    if input.mode == Mode::Converge {
+        draft.plan_deletes();
     }
+    let mut later = Vec::new();
+    for (place, resource) in desired.iter().enumerate() {
+        draft.plan_desired(resource);
+        let needs_later = desired[place + 1..]
+            .iter()
+            .any(|other| resource.restart_on.contains(&other.address));
+        if needs_later {
+            later.push(*resource);
+        } else {
+            draft.plan_restart(resource);
+        }
+    }
+    for resource in later {
+        draft.plan_restart(resource);
+    }
+    draft.finish()
 }
 
 /// Refuses hosts that turned out to be one machine under two names.
 pub fn refuse_shared_machines(hosts: &mut [HostPlan]) {
-    let _ = hosts;
+    let mut names: BTreeMap<MachineId, Vec<String>> = BTreeMap::new();
+    for host in &*hosts {
+        if let Some(machine) = &host.machine {
+            names.entry(machine.clone()).or_default().push(host.host.to_string());
+        }
+    }
+    for host in hosts {
+        let shared = host.machine.as_ref().and_then(|machine| names.get(machine));
+        if let Some(shared) = shared.filter(|shared| shared.len() > 1) {
+            host.refusals.push(Refusal {
+                address: None,
+                message: format!(
+                    "{} are one machine under {} names; leave one of them in the inventory, or, if one was cloned \
+                     from the other, give the clone a new identity with `holdfast resolve`",
+                    shared.join(" and "),
+                    shared.len()
+                ),
+            });
+        }
+    }
+}
+
+/// A host plan in the making.
+struct Draft<'a> {
+    input: &'a PlanInput<'a>,
+    platform: Platform,
+    changes: Vec<Change>,
+    refusals: Vec<Refusal>,
+    /// The number of the step of each address that changes. A restart is no change of its service.
+    step_of: BTreeMap<Address, u32>,
+    steps: u32,
+}
+
+impl<'a> Draft<'a> {
+    fn new(input: &'a PlanInput<'a>) -> Self {
+        Self {
+            input,
+            platform: input.observation.facts.platform(),
+            changes: Vec::new(),
+            refusals: Vec::new(),
+            step_of: BTreeMap::new(),
+            steps: 0,
+        }
+    }
+
+    fn refuse(&mut self, address: Option<&Address>, message: impl Into<String>) {
+        self.refusals.push(Refusal {
+            address: address.cloned(),
+            message: message.into(),
+        });
+    }
+
+    /// Looks at what concerns the host as a whole.
+    fn refuse_host(&mut self) {
+        let seen = self.input.observation;
+        match (self.input.machine, &seen.machine) {
+            (Some(known), Some(found)) if known != found => {
+                let message = format!(
+                    "machine {found} answers under this name, and it was {known}: re-imaged, or two names for one \
+                     host; `holdfast resolve {}` says which",
+                    seen.host
+                );
+                self.refuse(None, message);
+            }
+            (Some(known), None) => {
+                let message = format!(
+                    "the host has no machine id any more, and it was {known}: re-imaged, or its state_dir was \
+                     removed; `holdfast resolve {}` says which",
+                    seen.host
+                );
+                self.refuse(None, message);
+            }
+            (Some(_), Some(_)) | (None, _) => {}
+        }
+        if let Some(why) = self.input.held {
+            let message = format!("held: {}; `holdfast resolve {}` lets it go on", held(why), seen.host);
+            self.refuse(None, message);
+        }
+        for job in &seen.jobs {
+            let what = match job.state {
+                JobState::Running => "is still running",
+                JobState::Done | JobState::Interrupted => "has not been collected",
+                // Nothing ever ran of it: the next start clears it away.
+                JobState::Unstarted | JobState::Untransferred => continue,
+            };
+            let message = format!(
+                "job {} of an earlier run {what}; `holdfast collect -l {}` waits for it and records it",
+                job.attempt, seen.host
+            );
+            self.refuse(None, message);
+        }
+    }
+
+    fn observed(&self, address: &Address) -> Attributes {
+        let found = self.input.observation.resources.get(address);
+        found.map(|found| found.attributes.clone()).unwrap_or_default()
+    }
+
+    fn plan_deletes(&mut self) {
+        let wanted: BTreeSet<&Address> = self.input.desired.iter().map(|resource| &resource.address).collect();
+        let mut leaving = self.input.ledger.in_order();
+        leaving.retain(|entry| !wanted.contains(&entry.desired.address));
+        for entry in leaving.into_iter().rev() {
+            self.plan_delete(entry);
+        }
+    }
+
+    fn plan_delete(&mut self, entry: &LedgerEntry) {
+        let address = &entry.desired.address;
+        let host = &self.input.observation.host;
+        if entry.phase == Phase::Stuck {
+            let message = format!("{}; `holdfast resolve {host} {address}` decides", classify::STUCK);
+            self.refuse(Some(address), message);
+        }
+        let why = if entry.origin == Origin::Adopted {
+            "it was there before Holdfast"
+        } else if !entry.desired.resource.lifecycle().has_undo() {
+            "it has no undo"
+        } else {
+            let change = self.change(&entry.desired, Action::Delete, Reason::LeftBlueprint, None);
+            let step = compile::delete(entry, &self.platform);
+            self.push(change, step.map(Some));
+            return;
+        };
+        let reason = Reason::NothingToUndo { why: why.to_owned() };
+        let change = self.change(&entry.desired, Action::Forget, reason, None);
+        self.push(change, Ok(None));
+    }
+
+    fn plan_desired(&mut self, desired: &DesiredResource) {
+        let entry = self.input.ledger.entries.get(&desired.address);
+        let found = self.input.observation.resources.get(&desired.address);
+        let case = Case {
+            desired,
+            entry,
+            comparison: classify::compare(desired, found),
+            displaced: self.displaced(desired),
+            pending_needs: self.pending(&desired.needs),
+            pending: self
+                .changes
+                .iter()
+                .filter(|c| c.step.is_some())
+                .map(|c| c.address.clone())
+                .collect(),
+        };
+        match classify::decide(&case) {
+            Verdict::Refuse(message) => self.refuse(Some(&desired.address), message),
+            Verdict::Do(action, reason) => {
+                let diff = match action {
+                    Action::Create | Action::Update | Action::Replace => {
+                        diff::of_file(desired, found, &case.comparison, self.input.blobs)
+                    }
+                    _ => None,
+                };
+                let always = case.must_run(&reason);
+                let change = self.change(desired, action, reason, diff);
+                let step = match action {
+                    Action::Adopt | Action::Forget | Action::NoOp => Ok(None),
+                    Action::Create | Action::Update | Action::Replace | Action::Unknown => {
+                        compile::apply(desired, entry, &change.observed, &self.platform, always).map(Some)
+                    }
+                    Action::Delete | Action::Restart => unreachable!("no rule for a desired resource gives these"),
+                };
+                self.push(change, step);
+            }
+        }
+    }
+
+    /// Lists what this plan deletes from the very place that `desired` is to take.
+    fn displaced(&self, desired: &DesiredResource) -> Vec<Address> {
+        let deletes = self.changes.iter().filter(|change| change.action == Action::Delete);
+        deletes
+            .filter(|change| classify::same_place(&change.desired.resource, &desired.resource))
+            .map(|change| change.address.clone())
+            .collect()
+    }
+
+    fn pending(&self, addresses: &[Address]) -> Vec<Address> {
+        let pending = addresses.iter().filter(|address| self.step_of.contains_key(*address));
+        pending.cloned().collect()
+    }
+
+    /// Plans the restart of a service, right after the service itself.
+    fn plan_restart(&mut self, service: &DesiredResource) {
+        let Resource::Service(what) = &service.resource else {
+            return;
+        };
+        if what.running == Some(false) || self.starts(&service.address) {
+            return;
+        }
+        let Some(restart) = service.resource.lifecycle().restart(&self.platform) else {
+            return;
+        };
+        // What it restarted on before the blueprint changed still counts: that dependency may be deleted right now.
+        let before = self.input.ledger.entries.get(&service.address);
+        let before = before
+            .map(|entry| entry.desired.restart_on.as_slice())
+            .unwrap_or_default();
+        let mut on = service.restart_on.clone();
+        on.extend(before.iter().filter(|a| !service.restart_on.contains(a)).cloned());
+        let on = self.pending(&on);
+        let owed = self
+            .input
+            .ledger
+            .owed
+            .get(&service.address)
+            .filter(|owed| !owed.is_empty());
+        let (reason, only_if) = match owed {
+            Some(owed) => (Reason::RestartOwed { on: owed.clone() }, Vec::new()),
+            None if on.is_empty() => return,
+            None => {
+                let mut numbers: Vec<u32> = on.iter().map(|address| self.step_of[address]).collect();
+                numbers.sort_unstable();
+                (Reason::DependencyChanges { on }, numbers)
+            }
+        };
+        let change = self.change(service, Action::Restart, reason, None);
+        let step = restart.map(|sh| Some(compile::restart(service, &change.observed, sh, only_if)));
+        self.push(change, step);
+    }
+
+    /// Tells whether this plan starts a service: that is as good as a restart. (A service of which nothing is known
+    /// yet may have been started by its package, before its files were changed: it needs the restart.)
+    fn starts(&self, service: &Address) -> bool {
+        let own = self.changes.iter().find(|change| change.address == *service);
+        own.is_some_and(|change| {
+            change.step.is_some()
+                && matches!(change.action, Action::Create | Action::Update)
+                && change.observed.get("running") == Some("no")
+                && matches!(&change.desired.resource, Resource::Service(what) if what.running == Some(true))
+        })
+    }
+
+    fn change(&self, desired: &DesiredResource, action: Action, reason: Reason, diff: Option<String>) -> Change {
+        Change {
+            address: desired.address.clone(),
+            action,
+            reason,
+            desired: desired.clone(),
+            observed: self.observed(&desired.address),
+            diff,
+            step: None,
+        }
+    }
+
+    fn push(&mut self, mut change: Change, step: Result<Option<crate::change::Step>, crate::resource::Unsupported>) {
+        match step {
+            Ok(Some(step)) => {
+                self.steps += 1;
+                if change.action != Action::Restart {
+                    self.step_of.insert(change.address.clone(), self.steps);
+                }
+                change.step = Some(step);
+            }
+            Ok(None) => {}
+            Err(unsupported) => self.refuse(Some(&change.address), unsupported.to_string()),
+        }
+        self.changes.push(change);
+    }
+
+    fn finish(self) -> HostPlan {
+        let mut plan = HostPlan {
+            host: self.input.observation.host.clone(),
+            machine: self.input.observation.machine.clone(),
+            platform: self.platform,
+            changes: self.changes,
+            fingerprint: Vec::new(),
+            refusals: self.refusals,
+        };
+        plan.fingerprint = crate::job::planned(&plan)
+            .iter()
+            .enumerate()
+            .flat_map(|(id, change)| change.observed.lines().map(move |line| format!("{id} {line}")))
+            .collect();
+        plan
+    }
+}
+
+fn held(why: &HoldReason) -> String {
+    match why {
+        HoldReason::Operator { note } => note.clone(),
+        HoldReason::HostKeyChanged => "its host key changed".to_owned(),
+        HoldReason::Survivors { processes } => {
+            format!("processes of a stopped step still run: {}", processes.join(", "))
+        }
+        HoldReason::MachineDiffers { observed: Some(found) } => format!("machine {found} answers under its name"),
+        HoldReason::MachineDiffers { observed: None } => "its machine id is gone".to_owned(),
+    }
 }

@@ -76,6 +76,13 @@ impl Sh {
         self
     }
 
+    /// Wraps a piece as the function `PREFIX_NUMBER` whose exit status is that of the piece's last command.
+    #[must_use]
+    pub fn function_with_status(mut self, prefix: &'static str, number: u32, body: &Sh) -> Self {
+        self.0.push_str(&format!("{prefix}_{number}() {{\n:\n{}}}\n", body.0));
+        self
+    }
+
     /// Shows the text.
     pub fn as_str(&self) -> &str {
         &self.0
