@@ -1,1 +1,377 @@
-# x
+# Start, follow and ack: how a job comes to a host, is told, and goes. The job itself is in job.sh.
+
+# KiB that a start leaves free beyond its payload: for the journal, the step's outputs and the file system itself.
+hf_reserve_kib=256
+# Polls until a wrapper must have begun, at a tenth of a second each.
+hf_launch_polls=100
+
+# hf_try COMMAND...: runs it; if it fails, gives back what was claimed and refuses with the reason.
+hf_try() {
+  hf_said=$("$@" 2>&1) || hf_refuse_because "$hf_said"
+}
+
+# hf_why MESSAGE: sets hf_kind to the kind of a tool's message.
+hf_why() {
+  case $1 in
+  *'o space left'* | *'uota exceeded'* | *'o free inodes'*) hf_kind=disk-full ;;
+  *'ead-only file system'* | *'ead-only filesystem'*) hf_kind=read-only ;;
+  *) hf_kind=no-state-dir ;;
+  esac
+}
+
+hf_refuse_because() {
+  hf_why "$1"
+  [ -z "$hf_claimed" ] || rm -rf "$hf_claimed"
+  hf_refuse "$hf_kind" "${1%%"$hf_nl"*}"
+}
+hf_claimed=''
+
+# hf_write FILE LINE: replaces a file by one line, at once.
+hf_write() {
+  hf_said=$({ hf_say "$2" >"$1.new" && mv "$1.new" "$1"; } 2>&1) || hf_refuse_because "$hf_said"
+}
+
+# hf_state_make: the state folder, ours alone.
+hf_state_make() {
+  if [ ! -d "$hf_state" ]; then
+    hf_a=${hf_state%/*}
+    [ -d "${hf_a:-/}" ] || hf_try mkdir -p "$hf_a"
+    hf_try mkdir "$hf_state"
+  fi
+  set -- $(ls -ldn "$hf_state/." 2>/dev/null)
+  if [ "${3:-}" != "$hf_uid_own" ]; then
+    hf_refuse no-state-dir "$hf_state belongs to user ${3:-unknown}, not to $hf_uid_own"
+  fi
+  case $1 in
+  d???------*) ;;
+  *) hf_try chmod 700 "$hf_state" ;;
+  esac
+  for hf_a in jobs blobs before; do
+    [ -d "$hf_state/$hf_a" ] || hf_try mkdir "$hf_state/$hf_a"
+  done
+}
+
+# hf_epoch_check: an older epoch than the host has seen is a controller whose lease is over.
+hf_epoch_check() {
+  if hf_first_line "$hf_state/epoch" && [ "$hf_got" -gt "$hf_epoch" ]; then
+    [ -z "$hf_claimed" ] || rm -rf "$hf_claimed"
+    hf_refuse epoch "$hf_got"
+  fi
+}
+
+hf_machine_check() {
+  hf_got=
+  hf_first_line "$hf_state/machine"
+  if [ "$hf_got" != "$hf_machine" ]; then
+    hf_refuse machine "${hf_got:-none}"
+  fi
+}
+
+# hf_good_name ATTEMPT: tells whether it is a plain name.
+hf_good_name() {
+  case $1 in
+  '' | *[!0-9A-Za-z_-]*) return 1 ;;
+  esac
+}
+
+# hf_ack_all: removes the jobs of hf_acks. Making `go` ourselves keeps a job that was never begun from beginning; the
+# rename makes it go in one piece.
+hf_ack_all() {
+  for hf_each_ack in $hf_acks; do
+    hf_good_name "$hf_each_ack" || continue
+    hf_job_look "$hf_each_ack"
+    case $hf_job_state in
+    unstarted | untransferred)
+      mkdir "$hf_job/go" 2>/dev/null || hf_job_look "$hf_each_ack"
+      ;;
+    esac
+    case $hf_job_state in
+    gone) ;;
+    running) hf_refuse busy "$hf_each_ack" ;;
+    *)
+      rm -rf "$hf_state/jobs/.gone.$hf_each_ack"
+      hf_try mv "$hf_job" "$hf_state/jobs/.gone.$hf_each_ack"
+      rm -rf "$hf_state/jobs/.gone.$hf_each_ack"
+      ;;
+    esac
+    hf_emit "acked $hf_each_ack"
+  done
+}
+
+# hf_sweep: removes blobs that are not in hf_parts, unless a job that is not acked may need them.
+hf_sweep() {
+  for hf_a in "$hf_state"/jobs/*; do
+    if [ -d "$hf_a" ] && [ "$hf_a" != "$hf_claimed" ]; then
+      return 0
+    fi
+  done
+  set --
+  for hf_a in "$hf_blobs"/*; do
+    [ -f "$hf_a" ] || continue
+    case "$hf_nl$hf_parts" in
+    *"$hf_nl${hf_a##*/} "*) ;;
+    *) set -- "$@" "$hf_a" ;;
+    esac
+  done
+  [ "$#" -eq 0 ] || rm -f "$@"
+}
+hf_parts=''
+
+hf_ack_main() {
+  hf_say ''
+  hf_whoami
+  hf_state_dir
+  if [ -d "$hf_state" ]; then
+    hf_epoch_check
+    hf_ack_all
+    hf_sweep
+  else
+    for hf_a in $hf_acks; do
+      hf_emit "acked $hf_a"
+    done
+  fi
+  hf_emit done
+}
+
+# hf_one_job: refuses if any other job is there.
+hf_one_job() {
+  for hf_a in "$hf_state"/jobs/*; do
+    if [ -d "$hf_a" ] && [ "$hf_a" != "$hf_state/jobs/$hf_attempt" ]; then
+      [ -z "$hf_claimed" ] || rm -rf "$hf_claimed"
+      hf_refuse busy "${hf_a##*/}"
+    fi
+  done
+}
+
+# hf_claim: the folder is the claim. Others are looked for before and after: of two starts at once at most one stays.
+hf_claim() {
+  hf_one_job
+  if ! hf_said=$(mkdir "$hf_state/jobs/$hf_attempt" 2>&1); then
+    if [ -d "$hf_state/jobs/$hf_attempt" ]; then
+      hf_job_look "$hf_attempt"
+      hf_refuse exists "$hf_job_state"
+    fi
+    hf_refuse_because "$hf_said"
+  fi
+  hf_claimed=$hf_state/jobs/$hf_attempt
+  hf_job=$hf_claimed
+  hf_one_job
+  hf_epoch_check
+  hf_write "$hf_state/epoch" "$hf_epoch"
+  hf_boot_id
+  hf_write "$hf_job/boot" "$hf_boot"
+  if [ -z "$hf_machine" ]; then
+    hf_machine=$hf_machine_new
+    hf_write "$hf_state/machine" "$hf_machine"
+  fi
+  hf_emit "machine $hf_machine"
+}
+
+# hf_matches FILE SHA256 CRC BYTES: tells whether the file is that.
+hf_matches() {
+  hf_digest_one "$1"
+  case $hf_digest in
+  "sha256:$2" | "cksum:$3:$4") return 0 ;;
+  esac
+  return 1
+}
+
+# hf_find_missing: what the payload must bring: sets hf_missing (lines) and hf_blocks (512 bytes each).
+hf_find_missing() {
+  hf_missing='' hf_blocks=0
+  hf_todo=$hf_parts
+  while [ -n "$hf_todo" ]; do
+    hf_part_line=${hf_todo%%"$hf_nl"*}
+    hf_todo=${hf_todo#*"$hf_nl"}
+    set -- $hf_part_line
+    # The last part is the step file, which is never there.
+    if [ -n "$hf_todo" ] && [ -f "$hf_blobs/$1" ] && hf_matches "$hf_blobs/$1" "$@"; then
+      hf_emit "have $1"
+    else
+      hf_missing=$hf_missing$hf_part_line$hf_nl
+      hf_blocks=$((hf_blocks + ($3 + 511) / 512))
+    fi
+  done
+}
+
+# hf_preflight: refuses when the payload can't fit: it is there twice while it is cut.
+hf_preflight() {
+  hf_a=$(df -Pk "$hf_state" 2>/dev/null) || return 0
+  hf_free=
+  for hf_b in ${hf_a##*"$hf_nl"}; do
+    case $hf_b in
+    *%) break ;;
+    esac
+    hf_free=$hf_b
+  done
+  case $hf_free in
+  '' | *[!0-9]*) return 0 ;;
+  esac
+  # Ten digits are terabytes, and more than some shells count to.
+  [ "${#hf_free}" -le 9 ] || return 0
+  if [ "$hf_free" -lt $((hf_blocks + hf_reserve_kib)) ]; then
+    rm -rf "$hf_claimed"
+    hf_refuse disk-full "$hf_free KiB are free in $hf_state, $((hf_blocks + hf_reserve_kib)) KiB are needed"
+  fi
+}
+
+# hf_receive: all of stdin into one file, whole or not at all. A failed write still reads on, so that the sender is
+# not cut off before it can read why.
+hf_receive() {
+  hf_said=$({ cat >"$hf_job/incoming"; } 2>&1) || {
+    cat >/dev/null
+    hf_refuse_because "$hf_said"
+  }
+  hf_a=$(wc -c <"$hf_job/incoming")
+  if [ "$hf_a" -ne $((hf_blocks * 512)) ]; then
+    rm -rf "$hf_claimed"
+    hf_refuse transfer "$((hf_a)) of $((hf_blocks * 512)) bytes arrived"
+  fi
+}
+
+# hf_cut SKIP BYTES FILE: cuts a part out of the payload, from block SKIP on.
+hf_cut() {
+  hf_whole=$(($2 / 512))
+  : >"$3" || return 1
+  if [ "$hf_whole" -gt 0 ]; then
+    dd if="$hf_job/incoming" bs=512 skip="$1" count="$hf_whole" >>"$3" 2>"$hf_job/dd" || return 1
+  fi
+  if [ $(($2 % 512)) -gt 0 ]; then
+    dd if="$hf_job/incoming" bs=1 skip=$((($1 + hf_whole) * 512)) count=$(($2 % 512)) >>"$3" 2>"$hf_job/dd" ||
+      return 1
+  fi
+}
+
+# hf_unpack: cuts every part, checks it, and moves it to its place.
+hf_unpack() {
+  hf_at_block=0
+  hf_todo=$hf_missing
+  while [ -n "$hf_todo" ]; do
+    hf_part_line=${hf_todo%%"$hf_nl"*}
+    hf_todo=${hf_todo#*"$hf_nl"}
+    set -- $hf_part_line
+    if ! hf_cut "$hf_at_block" "$3" "$hf_job/part"; then
+      hf_said=$(cat "$hf_job/dd" 2>/dev/null)
+      case $hf_said in
+      *pace\ left*) ;;
+      *) [ -s "$hf_job/dd" ] || hf_said='no space left' ;;
+      esac
+      hf_refuse_because "$hf_said"
+    fi
+    if ! hf_matches "$hf_job/part" "$@"; then
+      rm -rf "$hf_claimed"
+      hf_refuse transfer "$1 arrived as $hf_digest"
+    fi
+    hf_at_block=$((hf_at_block + ($3 + 511) / 512))
+    if [ -n "$hf_todo" ]; then
+      hf_try mv "$hf_job/part" "$hf_blobs/$1"
+    else
+      # Room for the job's last word and its first, before anything is done.
+      hf_said=$({ dd if=/dev/zero of="$hf_job/rc.new" bs=1024 count=1 && hf_say 0 >"$hf_job/watch" &&
+        : >"$hf_job/journal"; } 2>&1) || hf_refuse_because "$hf_said"
+      rm -f "$hf_job/incoming" "$hf_job/dd"
+      hf_try mv "$hf_job/part" "$hf_job/step"
+    fi
+  done
+}
+
+# hf_launch: detaches the wrapper, with nothing of this connection open in it.
+hf_launch() {
+  if command -v setsid >/dev/null 2>&1; then
+    setsid $hf_sh "$hf_job/step" "$hf_state" "$hf_attempt" </dev/null >/dev/null 2>&1 &
+  else
+    (
+      trap '' HUP
+      exec $hf_sh "$hf_job/step" "$hf_state" "$hf_attempt"
+    ) </dev/null >/dev/null 2>&1 &
+  fi
+  hf_polls=0
+  while [ ! -d "$hf_job/go" ] && [ "$hf_polls" -lt "$hf_launch_polls" ]; do
+    sleep 0.02 2>/dev/null || sleep 1
+    hf_polls=$((hf_polls + 1))
+  done
+}
+
+hf_start_main() {
+  hf_say ''
+  command -v dd >/dev/null 2>&1 || hf_refuse no-tool dd
+  command -v mkfifo >/dev/null 2>&1 || hf_refuse no-tool mkfifo
+  hf_whoami
+  hf_state_dir
+  hf_state_make
+  hf_epoch_check
+  hf_machine_check
+  hf_ack_all
+  hf_claim
+  hf_caps
+  hf_sweep
+  hf_find_missing
+  hf_preflight
+  hf_emit ready
+  hf_receive
+  hf_unpack
+  hf_launch
+  hf_follow
+  hf_emit done
+}
+
+# hf_follow: tells the journal of hf_attempt as it grows, until the job ended or is found dead.
+hf_follow() {
+  hf_job_look "$hf_attempt"
+  case $hf_job_state in
+  gone | unstarted | untransferred)
+    hf_emit "job $hf_attempt $hf_job_state"
+    return 0
+    ;;
+  esac
+  if [ ! -f "$hf_job/journal" ]; then
+    hf_emit "job $hf_attempt $hf_job_state"
+    return 0
+  fi
+  hf_follow_journal 4<"$hf_job/journal"
+}
+
+hf_follow_journal() {
+  hf_quiet=0
+  while :; do
+    # Looked at first, told after: what was written before the end is told before it.
+    hf_job_look "$hf_attempt"
+    hf_told=0
+    hf_tell_new
+    case $hf_job_state in
+    done)
+      hf_tell_end
+      break
+      ;;
+    running) ;;
+    *)
+      hf_emit "job $hf_attempt $hf_job_state"
+      break
+      ;;
+    esac
+    if [ "$hf_told" -gt 0 ]; then
+      hf_quiet=0
+    fi
+    hf_quiet=$((hf_quiet + 1))
+    # Quick while things happen, slow when they take long; where sleep knows whole seconds only, slow.
+    if [ "$hf_quiet" -lt 5 ]; then
+      sleep 0.05 2>/dev/null || sleep 1
+    elif [ "$hf_quiet" -lt 20 ]; then
+      sleep 0.2 2>/dev/null || sleep 1
+    else
+      sleep 1
+    fi
+    # An empty line now and then is noise to the reader and ends us when nobody reads any more.
+    if [ $((hf_quiet % 30)) -eq 29 ]; then
+      hf_say '' || exit 0
+    fi
+  done
+}
+
+hf_follow_main() {
+  hf_say ''
+  hf_whoami
+  hf_state_dir
+  hf_follow
+  hf_emit done
+}

@@ -1,0 +1,372 @@
+//! A host for tests: a folder as its state, a shell that runs programs, and a reply that is decoded.
+
+use holdfast_agent::program::{self, Nonce, ObserveRequest, Part, StartRequest};
+use holdfast_agent::reply::{Decoder, JobEnd, JobState, Record, Refusal, StepStatus};
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::{Duration, Instant};
+
+/// Every shell that the runner is tried on, as it is called.
+pub(crate) const SHELLS: [&str; 8] = [
+    "dash",
+    "bash --posix",
+    "busybox sh",
+    "mksh",
+    "posh",
+    "yash",
+    "ksh93",
+    "zsh --emulate sh",
+];
+
+/// Gives the shells that are on this machine; names the others on stderr.
+#[expect(clippy::print_stderr, reason = "a shell that is missing is said, never passed over")]
+pub(crate) fn shells() -> Vec<&'static str> {
+    SHELLS
+        .into_iter()
+        .filter(|shell| {
+            let name = shell.split(' ').next().expect("a split has a first part");
+            let found = std::env::var_os("PATH")
+                .is_some_and(|path| std::env::split_paths(&path).any(|folder| folder.join(name).exists()));
+            if !found {
+                eprintln!("skipped: {name} is not on this machine");
+            }
+            found
+        })
+        .collect()
+}
+
+static NONCES: AtomicU8 = AtomicU8::new(1);
+
+/// Gives a nonce that this process did not use before.
+pub(crate) fn nonce() -> Nonce {
+    Nonce::new([NONCES.fetch_add(1, Ordering::Relaxed); 16])
+}
+
+/// A host with its own folder.
+pub(crate) struct Host {
+    folder: tempfile::TempDir,
+    shell: &'static str,
+}
+
+/// What a program said.
+#[derive(Debug)]
+pub(crate) struct Reply {
+    pub(crate) records: Vec<Record>,
+    pub(crate) done: bool,
+}
+
+impl Reply {
+    pub(crate) fn end(&self) -> Option<(JobEnd, &str)> {
+        self.records.iter().find_map(|record| match record {
+            Record::End { end, detail, .. } => Some((*end, detail.as_str())),
+            _ => None,
+        })
+    }
+
+    pub(crate) fn refused(&self) -> Option<(Refusal, &str)> {
+        self.records.iter().find_map(|record| match record {
+            Record::Refused { kind, detail } => Some((*kind, detail.as_str())),
+            _ => None,
+        })
+    }
+
+    pub(crate) fn job(&self) -> Option<JobState> {
+        self.records.iter().find_map(|record| match record {
+            Record::Job { state, .. } => Some(*state),
+            _ => None,
+        })
+    }
+
+    /// Status and detail of each step that ended.
+    pub(crate) fn steps(&self) -> Vec<(StepStatus, &str)> {
+        self.records
+            .iter()
+            .filter_map(|record| match record {
+                Record::Step { status, detail, .. } => Some((*status, detail.as_str())),
+                _ => None,
+            })
+            .collect()
+    }
+
+    pub(crate) fn output(&self, step: u32) -> Option<&[u8]> {
+        self.records.iter().find_map(|record| match record {
+            Record::Output { index, bytes, .. } if *index == step => Some(bytes.as_slice()),
+            _ => None,
+        })
+    }
+
+    pub(crate) fn fact(&self, name: &str) -> Option<&str> {
+        self.records.iter().find_map(|record| match record {
+            Record::Fact { key, value } if key == name => Some(value.as_str()),
+            _ => None,
+        })
+    }
+}
+
+/// A job for tests: its blobs and its body.
+#[derive(Default)]
+pub(crate) struct Job {
+    pub(crate) blobs: Vec<Vec<u8>>,
+    pub(crate) body: String,
+    pub(crate) epoch: u64,
+    pub(crate) acks: Vec<&'static str>,
+}
+
+impl Job {
+    /// A job of these `apply` bodies, whose probes report one attribute each, and whose prologue reports none.
+    pub(crate) fn of(applies: &[&str]) -> Self {
+        let mut body = String::from("hf_prologue() {\n:\n}\nhf_fingerprint=''\n");
+        for (at, apply) in applies.iter().enumerate() {
+            let number = at + 1;
+            body.push_str(&format!(
+                "hf_meta_{number}() {{\nhf_address='script.s{number}' hf_timeout=60 hf_always=1\n}}\n\
+                 hf_probe_{number}() {{\nhf_attr type file\n}}\n\
+                 hf_apply_{number}() {{\n{apply}\n}}\n"
+            ));
+        }
+        body.push_str(&format!("hf_steps={}\n", applies.len()));
+        Self {
+            body,
+            ..Self::default()
+        }
+    }
+}
+
+impl Host {
+    pub(crate) fn new(shell: &'static str) -> Self {
+        Self {
+            folder: tempfile::tempdir().expect("a temporary folder can be made"),
+            shell,
+        }
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    pub(crate) fn state(&self) -> PathBuf {
+        // A blank and a quote: a state folder is data, whatever it is called.
+        self.path("it's state")
+    }
+
+    pub(crate) fn state_text(&self) -> String {
+        self.state().to_str().expect("temporary paths are UTF-8").to_owned()
+    }
+
+    /// Starts the shell as a carrier would, with nothing of its own process group's.
+    pub(crate) fn spawn(&self) -> Child {
+        let mut words = self.shell.split(' ');
+        Command::new(words.next().expect("a split has a first part"))
+            .args(words)
+            .env("HOLDFAST_SH", self.shell)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("the shell is there")
+    }
+
+    /// Runs a program; the payload is asked for once the host is ready, with what the host has.
+    pub(crate) fn exec(
+        &self,
+        nonce: &Nonce,
+        program: &[u8],
+        mut payload: impl FnMut(&[String]) -> Option<Vec<u8>>,
+    ) -> Reply {
+        let mut child = self.spawn();
+        let mut stdin = child.stdin.take();
+        let mut stdout = child.stdout.take().expect("stdout is piped");
+        stdin
+            .as_mut()
+            .expect("stdin is piped")
+            .write_all(program)
+            .expect("the program is read");
+        let mut decoder = Decoder::new(nonce);
+        let mut records = Vec::new();
+        let mut have = Vec::new();
+        let mut chunk = [0; 4096];
+        loop {
+            let count = stdout.read(&mut chunk).expect("stdout can be read");
+            if count == 0 {
+                break;
+            }
+            for record in decoder.push(&chunk[..count]).expect("the reply keeps to the protocol") {
+                match &record {
+                    Record::Have { sha256 } => have.push(sha256.clone()),
+                    Record::Ready => {
+                        if let Some(bytes) = payload(&have) {
+                            // A host that refuses may be gone before all is written.
+                            let _ = stdin.as_mut().expect("ready comes once").write_all(&bytes);
+                        }
+                        stdin = None;
+                    }
+                    _ => {}
+                }
+                records.push(record);
+            }
+        }
+        assert!(decoder.failed().is_none(), "{:?}", decoder.failed());
+        let _ = child.wait();
+        Reply {
+            records,
+            done: decoder.is_done(),
+        }
+    }
+
+    pub(crate) fn observe(&self, body: &str) -> Reply {
+        let nonce = nonce();
+        let state = self.state_text();
+        let request = ObserveRequest {
+            state_dir: Some(&state),
+            facts: true,
+            body,
+        };
+        self.exec(&nonce, &program::observe(&nonce, &request), |_| None)
+    }
+
+    pub(crate) fn follow(&self, attempt: &str) -> Reply {
+        let nonce = nonce();
+        let state = self.state_text();
+        let request = program::FollowRequest {
+            state_dir: Some(&state),
+            attempt,
+        };
+        self.exec(&nonce, &program::follow(&nonce, &request), |_| None)
+    }
+
+    pub(crate) fn ack(&self, attempt: &str, epoch: u64) -> Reply {
+        let nonce = nonce();
+        let state = self.state_text();
+        let request = program::AckRequest {
+            state_dir: Some(&state),
+            epoch,
+            attempts: &[attempt],
+        };
+        self.exec(&nonce, &program::ack(&nonce, &request), |_| None)
+    }
+
+    pub(crate) fn start(&self, attempt: &str, job: &Job) -> Reply {
+        self.start_with(attempt, job, Some)
+    }
+
+    /// Starts a job whose payload is changed on its way.
+    pub(crate) fn start_with(
+        &self,
+        attempt: &str,
+        job: &Job,
+        change: impl FnMut(Vec<u8>) -> Option<Vec<u8>>,
+    ) -> Reply {
+        let nonce = nonce();
+        let (program, mut payload) = self.prepare(&nonce, attempt, job);
+        let mut change = change;
+        self.exec(&nonce, &program, |have| change(payload(have)))
+    }
+
+    /// Makes the program of a start, and the payload for what the host has.
+    pub(crate) fn prepare(
+        &self,
+        nonce: &Nonce,
+        attempt: &str,
+        job: &Job,
+    ) -> (Vec<u8>, impl FnMut(&[String]) -> Vec<u8> + use<>) {
+        let state = self.state_text();
+        let step = program::job_step(&job.body).into_bytes();
+        let blobs: Vec<Sum> = job.blobs.iter().map(|bytes| Sum::of(bytes)).collect();
+        let step_sum = Sum::of(&step);
+        let parts: Vec<Part<'_>> = blobs.iter().map(Sum::part).collect();
+        let machine = std::fs::read_to_string(self.state().join("machine")).ok();
+        let program = program::start(
+            nonce,
+            &StartRequest {
+                state_dir: Some(&state),
+                attempt,
+                epoch: job.epoch,
+                machine: machine.as_deref().map(str::trim_end),
+                machine_new: "6b6f7a3c-0000-4000-8000-000000000001",
+                ack: &job.acks,
+                blobs: &parts,
+                step: step_sum.part(),
+            },
+        );
+        let bytes = job.blobs.clone();
+        let payload = move |have: &[String]| {
+            let mut payload = Vec::new();
+            for (sum, bytes) in blobs.iter().zip(&bytes) {
+                if !have.contains(&sum.sha256) {
+                    payload.extend_from_slice(bytes);
+                    payload.extend_from_slice(program::padding(sum.bytes));
+                }
+            }
+            payload.extend_from_slice(&step);
+            payload.extend_from_slice(program::padding(step.len() as u64));
+            payload
+        };
+        (program, payload)
+    }
+}
+
+/// A part's digests, from the system's tools and so from another source than the host's check of them.
+pub(crate) struct Sum {
+    pub(crate) sha256: String,
+    crc: u32,
+    bytes: u64,
+}
+
+impl Sum {
+    pub(crate) fn of(bytes: &[u8]) -> Self {
+        let sha = pipe("sha256sum", bytes);
+        let crc = pipe("cksum", bytes);
+        Self {
+            sha256: sha[..64].to_owned(),
+            crc: crc
+                .split(' ')
+                .next()
+                .and_then(|word| word.parse().ok())
+                .expect("cksum prints a number"),
+            bytes: bytes.len() as u64,
+        }
+    }
+
+    fn part(&self) -> Part<'_> {
+        Part {
+            sha256: &self.sha256,
+            crc: self.crc,
+            bytes: self.bytes,
+        }
+    }
+}
+
+fn pipe(tool: &str, bytes: &[u8]) -> String {
+    let mut child = Command::new(tool)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the tool is on every machine that runs these tests");
+    child
+        .stdin
+        .take()
+        .expect("stdin is piped")
+        .write_all(bytes)
+        .expect("the tool reads its input");
+    String::from_utf8(child.wait_with_output().expect("the tool ends").stdout).expect("digests are ASCII")
+}
+
+/// Waits until `path` is there, at most twenty seconds.
+pub(crate) fn wait_for(path: &Path) {
+    let begun = Instant::now();
+    while !path.exists() {
+        assert!(
+            begun.elapsed() < Duration::from_secs(20),
+            "{} did not appear",
+            path.display()
+        );
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Counts the lines of a file; a missing one has none.
+pub(crate) fn lines(path: &Path) -> usize {
+    std::fs::read_to_string(path).map_or(0, |text| text.lines().count())
+}

@@ -1,0 +1,429 @@
+//! The runner under real shells: what a carrier sends, what the host does, and what it says.
+
+mod host;
+
+use holdfast_agent::program;
+use holdfast_agent::reply::{JobEnd, JobState, Record, Refusal, StepStatus};
+use host::{Host, Job, lines, shells, wait_for};
+use std::io::{Read, Write};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+fn quote(path: &std::path::Path) -> String {
+    format!("'{}'", path.to_str().expect("temporary paths are UTF-8").replace('\'', "'\\''"))
+}
+
+/// Bytes with every value in them, NUL too, and a length that is no multiple of a block.
+fn binary(length: usize) -> Vec<u8> {
+    let mut seed = 0x2545_f491_u32;
+    (0..length)
+        .map(|_| {
+            seed ^= seed << 13;
+            seed ^= seed >> 17;
+            seed ^= seed << 5;
+            seed as u8
+        })
+        .collect()
+}
+
+#[test]
+fn a_host_tells_its_facts_and_the_attributes_and_nothing_is_written() {
+    for shell in shells() {
+        let host = Host::new(shell);
+        let file = host.path("motd");
+        std::fs::write(&file, "hello\n").expect("the folder is ours");
+        let path = quote(&file);
+        let body = format!("hf_collect_path {path}\nhf_collect\nhf_begin 3\nhf_probe_file {path} x x no name name\n");
+        let reply = host.observe(&body);
+        assert!(reply.done, "{shell}: {reply:?}");
+        let uid = Command::new("id").arg("-u").output().expect("id is everywhere").stdout;
+        assert_eq!(
+            reply.fact("uid").map(str::to_owned),
+            Some(String::from_utf8_lossy(&uid).trim().to_owned()),
+            "{shell}"
+        );
+        let digest = Record::Attr {
+            id: 3,
+            key: "digest".to_owned(),
+            value: format!("sha256:{}", host::Sum::of(b"hello\n").sha256),
+        };
+        assert!(reply.records.contains(&digest), "{shell}: {reply:?}");
+        let text = Record::Text {
+            id: 3,
+            bytes: b"hello\n".to_vec(),
+        };
+        assert!(reply.records.contains(&text), "{shell}: {reply:?}");
+        assert!(!host.state().exists(), "{shell}: observe wrote the state folder");
+    }
+}
+
+#[test]
+fn three_megabytes_with_nuls_arrive_intact_under_every_shell() {
+    let bytes = binary(3 * 1024 * 1024 + 77);
+    for shell in shells() {
+        let host = Host::new(shell);
+        let out = host.path("out");
+        let name = host::Sum::of(&bytes).sha256;
+        let mut job = Job::of(&[&format!("cat \"$hf_blobs/{name}\" >{}", quote(&out))]);
+        job.blobs.push(bytes.clone());
+        job.blobs.push(b"small".to_vec());
+        let reply = host.start("a1", &job);
+        assert_eq!(reply.end(), Some((JobEnd::Completed, "-")), "{shell}: {reply:?}");
+        assert!(reply.done, "{shell}");
+        assert!(std::fs::read(&out).expect("the step wrote it") == bytes, "{shell}");
+        // The second start says what it has, and is given the rest only.
+        job.acks.push("a1");
+        let again = host.start("a2", &job);
+        assert!(again.records.contains(&Record::Have { sha256: name }), "{shell}: {again:?}");
+        assert_eq!(again.end(), Some((JobEnd::Completed, "-")), "{shell}: {again:?}");
+        assert!(host.ack("a2", 0).done);
+        let left = std::fs::read_dir(host.state().join("blobs")).expect("it is there").count();
+        assert_eq!(left, 0, "{shell}: blobs that no job needs are removed");
+    }
+}
+
+#[test]
+fn a_job_tells_each_step_and_stops_at_the_first_failure() {
+    for shell in shells() {
+        let host = Host::new(shell);
+        let third = host.path("third");
+        let job = Job::of(&[
+            "echo one; echo two >&2; hf_left 'a log of others'",
+            "echo oh; hf_die 'no such thing'",
+            &format!("echo three >{}", quote(&third)),
+        ]);
+        let reply = host.start("a1", &job);
+        assert_eq!(
+            reply.steps(),
+            [(StepStatus::Left, "a log of others"), (StepStatus::Failed, "1")],
+            "{shell}: {reply:?}"
+        );
+        assert_eq!(reply.end(), Some((JobEnd::Stopped, "2 failed")), "{shell}");
+        assert_eq!(reply.output(1), Some(&b"one\ntwo\n"[..]), "{shell}");
+        assert_eq!(reply.output(2), Some(&b"oh\nno such thing\n"[..]), "{shell}");
+        assert!(!third.exists(), "{shell}: a step ran after a failed one");
+        // Asking again tells the same.
+        let mut again = host.follow("a1").records;
+        again.retain(|record| !matches!(record, Record::Machine { .. }));
+        let mut first = reply.records;
+        first.retain(|record| !matches!(record, Record::Machine { .. } | Record::Ready));
+        assert_eq!(again, first, "{shell}");
+        assert_eq!(host.observe("").job(), Some(JobState::Done), "{shell}");
+        assert!(host.ack("a1", 0).records.contains(&Record::Acked { attempt: "a1".to_owned() }));
+        assert_eq!(host.follow("a1").job(), Some(JobState::Gone), "{shell}");
+    }
+}
+
+#[test]
+fn probes_decide_what_runs_and_before_is_captured_once() {
+    for shell in shells() {
+        let host = Host::new(shell);
+        let file = quote(&host.path("file"));
+        let runs = quote(&host.path("runs"));
+        let body = format!(
+            r#"
+hf_prologue() {{
+  hf_begin 4
+  hf_probe_1
+}}
+hf_fingerprint='4 text old'
+hf_meta_1() {{
+  hf_address='file./file' hf_before_key=0123abcd hf_timeout=60 hf_wanted='text new'
+}}
+hf_probe_1() {{
+  read -r text <{file}
+  hf_attr text "$text"
+}}
+hf_capture_1() {{
+  cp {file} "$hf_before/content"
+}}
+hf_apply_1() {{
+  echo run >>{runs}
+  echo new >{file}
+}}
+hf_meta_2() {{
+  hf_address='service.s' hf_always=1 hf_only_if=1
+}}
+hf_probe_2() {{
+  hf_attr running yes
+}}
+hf_apply_2() {{
+  echo run >>{runs}
+}}
+hf_steps=2
+"#
+        );
+        let job = |fingerprint: &str| Job {
+            body: body.replace("4 text old", fingerprint),
+            acks: vec!["a1", "a2", "a3"],
+            ..Job::default()
+        };
+        std::fs::write(host.path("file"), "old\n").expect("the folder is ours");
+        let reply = host.start("a1", &job("4 text old"));
+        assert_eq!(
+            reply.steps(),
+            [(StepStatus::Changed, ""), (StepStatus::Changed, "")],
+            "{shell}: {reply:?}"
+        );
+        assert_eq!(lines(&host.path("runs")), 2, "{shell}");
+        let before = host.state().join("before/0123abcd");
+        assert_eq!(std::fs::read(before.join("content")).expect("captured"), b"old\n", "{shell}");
+        let meta = std::fs::read(before.join("meta")).expect("captured");
+        let digest = reply.records.iter().find_map(|record| match record {
+            Record::Step { index: 1, before_digest, .. } => before_digest.clone(),
+            _ => None,
+        });
+        assert_eq!(digest, Some(format!("sha256:{}", host::Sum::of(&meta).sha256)), "{shell}");
+        // As wanted already: neither the step nor the restart that hangs on it runs.
+        let second = host.start("a2", &job("4 text new"));
+        assert_eq!(
+            second.steps(),
+            [(StepStatus::Unchanged, ""), (StepStatus::Unchanged, "")],
+            "{shell}: {second:?}"
+        );
+        // Something changed since the plan: nothing is done.
+        std::fs::write(host.path("file"), "other\n").expect("the folder is ours");
+        let stale = host.start("a3", &job("4 text new"));
+        assert_eq!(
+            stale.end(),
+            Some((JobEnd::Stale, "4 text new -> 4 text other")),
+            "{shell}: {stale:?}"
+        );
+        assert_eq!(lines(&host.path("runs")), 2, "{shell}");
+        // A later change keeps the *before* of the first.
+        let third = host.start("a4", &job("4 text other"));
+        assert_eq!(third.end(), Some((JobEnd::Completed, "-")), "{shell}: {third:?}");
+        assert_eq!(std::fs::read(before.join("content")).expect("kept"), b"old\n", "{shell}");
+    }
+}
+
+#[test]
+fn an_ad_hoc_command_is_marked_on_both_streams_and_its_status_passed() {
+    for shell in shells() {
+        let host = Host::new(shell);
+        let nonce = host::nonce();
+        let mut child = host.spawn();
+        let program = program::run(&nonce, "echo 'it''s out'; echo err >&2; read x; exit 7");
+        child
+            .stdin
+            .take()
+            .expect("stdin is piped")
+            .write_all(&program)
+            .expect("the program is read");
+        let output = child.wait_with_output().expect("it ends");
+        assert_eq!(output.status.code(), Some(7), "{shell}");
+        let mut start = holdfast_agent::reply::RunStart::new(&nonce);
+        assert_eq!(start.push(&output.stdout), b"its out\n", "{shell}");
+    }
+}
+
+#[test]
+fn a_program_that_is_cut_runs_nothing() {
+    for shell in shells() {
+        let host = Host::new(shell);
+        let nonce = host::nonce();
+        let (whole, _) = host.prepare(&nonce, "a1", &Job::of(&[":"]));
+        for cut in [whole.len() / 3, whole.len() / 2, whole.len() - 3] {
+            let mut child = host.spawn();
+            child
+                .stdin
+                .take()
+                .expect("stdin is piped")
+                .write_all(&whole[..cut])
+                .expect("the program is read");
+            let mut said = String::new();
+            let mut stdout = child.stdout.take().expect("stdout is piped");
+            stdout.read_to_string(&mut said).expect("it is text");
+            let _ = child.wait();
+            assert!(!said.contains(nonce.as_str()), "{shell}: cut at {cut} it said {said}");
+            assert!(!host.state().exists(), "{shell}: cut at {cut} it wrote something");
+        }
+    }
+}
+
+#[test]
+fn a_payload_that_is_cut_or_wrong_runs_nothing() {
+    for shell in shells() {
+        let host = Host::new(shell);
+        let out = host.path("out");
+        let mut job = Job::of(&[&format!("echo ran >{}", quote(&out))]);
+        job.blobs.push(binary(5000));
+        for attempt in 0..3 {
+            let reply = host.start_with("a1", &job, |mut payload| {
+                match attempt {
+                    0 => payload.truncate(3000),
+                    1 => payload[100] ^= 1,
+                    _ => return None,
+                }
+                Some(payload)
+            });
+            assert_eq!(reply.refused().map(|it| it.0), Some(Refusal::Transfer), "{shell}: {reply:?}");
+            assert!(reply.done && !out.exists(), "{shell}");
+        }
+        assert_eq!(host.start("a1", &job).end(), Some((JobEnd::Completed, "-")), "{shell}");
+    }
+}
+
+#[test]
+fn an_attempt_runs_once_and_the_next_waits_until_it_is_acked() {
+    for shell in shells() {
+        let host = Host::new(shell);
+        let count = host.path("count");
+        let job = Job::of(&[&format!("echo run >>{}", quote(&count))]);
+        assert_eq!(host.start("a1", &job).end(), Some((JobEnd::Completed, "-")), "{shell}");
+        assert_eq!(host.start("a1", &job).refused(), Some((Refusal::Exists, "done")), "{shell}");
+        assert_eq!(host.start("a2", &job).refused(), Some((Refusal::Busy, "a1")), "{shell}");
+        assert_eq!(lines(&count), 1, "{shell}");
+        let mut next = Job::of(&[&format!("echo run >>{}", quote(&count))]);
+        next.acks.push("a1");
+        next.epoch = 5;
+        assert_eq!(host.start("a2", &next).end(), Some((JobEnd::Completed, "-")), "{shell}");
+        next.epoch = 4;
+        assert_eq!(host.start("a3", &next).refused(), Some((Refusal::Epoch, "5")), "{shell}");
+        assert_eq!(host.ack("a2", 4).refused(), Some((Refusal::Epoch, "5")), "{shell}");
+        assert!(host.observe("").records.contains(&Record::Epoch { epoch: 5 }), "{shell}");
+        assert_eq!(lines(&count), 2, "{shell}");
+    }
+}
+
+/// Starts a job and gives the shell that feeds and follows it, once its first step has begun.
+fn begin(host: &Host, job: &Job, begun: &std::path::Path) -> std::process::Child {
+    let nonce = host::nonce();
+    let (program, mut payload) = host.prepare(&nonce, "a1", job);
+    let mut child = host.spawn();
+    let mut stdin = child.stdin.take().expect("stdin is piped");
+    stdin.write_all(&program).expect("the program is read");
+    let mut said = Vec::new();
+    let stdout = child.stdout.as_mut().expect("stdout is piped");
+    while !String::from_utf8_lossy(&said).contains(" ready\n") {
+        let mut byte = [0; 256];
+        let count = stdout.read(&mut byte).expect("stdout can be read");
+        assert!(count > 0, "it ended before it was ready: {}", String::from_utf8_lossy(&said));
+        said.extend_from_slice(&byte[..count]);
+    }
+    stdin.write_all(&payload(&[])).expect("the payload is read");
+    drop(stdin);
+    wait_for(begun);
+    child
+}
+
+#[test]
+fn a_job_survives_its_connection_and_is_collected_later() {
+    for shell in shells() {
+        let host = Host::new(shell);
+        let (begun, count) = (host.path("begun"), host.path("count"));
+        let job = Job::of(&[&format!(
+            "echo run >>{}; : >{}; sleep 2; echo over",
+            quote(&count),
+            quote(&begun)
+        )]);
+        let mut child = begin(&host, &job, &begun);
+        child.kill().expect("it is ours");
+        let _ = child.wait();
+        assert_eq!(host.observe("").job(), Some(JobState::Running), "{shell}");
+        assert_eq!(host.ack("a1", 0).refused(), Some((Refusal::Busy, "a1")), "{shell}");
+        let reply = host.follow("a1");
+        assert_eq!(reply.end(), Some((JobEnd::Completed, "-")), "{shell}: {reply:?}");
+        assert_eq!(reply.output(1), Some(&b"over\n"[..]), "{shell}");
+        assert_eq!(lines(&count), 1, "{shell}");
+    }
+}
+
+#[test]
+fn a_job_whose_wrapper_was_killed_is_interrupted_and_its_lock_taken_over() {
+    for shell in shells() {
+        let host = Host::new(shell);
+        let begun = host.path("begun");
+        let job = Job::of(&[&format!(": >{}; sleep 3", quote(&begun))]);
+        let mut child = begin(&host, &job, &begun);
+        let pid = std::fs::read_to_string(host.state().join("jobs/a1/pid")).expect("the wrapper wrote it");
+        let wrapper = pid.split(' ').next().expect("a split has a first part");
+        let killed = Command::new("kill").args(["-9", wrapper]).status().expect("kill is everywhere");
+        assert!(killed.success());
+        let mut said = String::new();
+        let mut stdout = child.stdout.take().expect("stdout is piped");
+        stdout.read_to_string(&mut said).expect("it is text");
+        assert!(said.contains(" job a1 interrupted\n") && said.ends_with(" done\n"), "{shell}: {said}");
+        let _ = child.wait();
+        assert_eq!(host.observe("").job(), Some(JobState::Interrupted), "{shell}");
+        let mut next = Job::of(&[":"]);
+        next.acks.push("a1");
+        assert_eq!(host.start("a2", &next).end(), Some((JobEnd::Completed, "-")), "{shell}");
+    }
+}
+
+#[test]
+fn a_pid_that_was_given_to_another_process_is_not_the_wrapper() {
+    let host = Host::new("dash");
+    let job = host.state().join("jobs/a1");
+    std::fs::create_dir_all(job.join("go")).expect("the folder is ours");
+    std::fs::write(job.join("journal"), "begin a1 1\n").expect("the folder is ours");
+    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").expect("tests run on Linux");
+    // This very process lives, and began at another time than a wrapper with its number would have.
+    std::fs::write(job.join("pid"), format!("{} 1 {boot}", std::process::id())).expect("the folder is ours");
+    assert_eq!(host.follow("a1").job(), Some(JobState::Interrupted));
+}
+
+#[test]
+fn a_step_over_its_time_is_stopped_with_all_its_processes() {
+    for shell in shells() {
+        let host = Host::new(shell);
+        let pids = host.path("pids");
+        let second = host.path("second");
+        let mut job = Job::of(&[
+            &format!("sh -c 'trap \"\" TERM; echo $$ >>{}; sleep 300; sleep 300' & sleep 300", pids.display()),
+            &format!(": >{}", quote(&second)),
+        ]);
+        job.body = job.body.replace("hf_timeout=60", "hf_timeout=1");
+        let begun = Instant::now();
+        let reply = host.start("a1", &job);
+        assert_eq!(reply.steps(), [(StepStatus::TimedOut, "")], "{shell}: {reply:?}");
+        assert_eq!(reply.end(), Some((JobEnd::Stopped, "1 timed-out")), "{shell}");
+        assert!(begun.elapsed() < Duration::from_secs(20), "{shell}: {:?}", begun.elapsed());
+        assert!(!second.exists(), "{shell}");
+        let pid = std::fs::read_to_string(&pids).expect("the child wrote it");
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.trim())).unwrap_or_default();
+        assert!(stat.is_empty() || stat.contains(") Z "), "{shell}: it lives: {stat}");
+    }
+}
+
+#[test]
+fn a_background_child_that_holds_the_pipe_neither_delays_the_job_nor_dies_of_it() {
+    for shell in shells() {
+        let host = Host::new(shell);
+        let late = host.path("late");
+        let job = Job::of(&[&format!(
+            "echo first; sh -c 'sleep 4; echo late; echo later; : >{}' &",
+            late.display()
+        )]);
+        let begun = Instant::now();
+        let reply = host.start("a1", &job);
+        assert_eq!(reply.end(), Some((JobEnd::Completed, "-")), "{shell}: {reply:?}");
+        assert_eq!(reply.output(1), Some(&b"first\n"[..]), "{shell}");
+        assert!(begun.elapsed() < Duration::from_secs(4), "{shell}: {:?}", begun.elapsed());
+        wait_for(&late);
+    }
+}
+
+#[test]
+fn a_hundred_megabytes_of_output_stay_bounded() {
+    let host = Host::new("dash");
+    let job = Job::of(&["echo first words; yes 0123456789 | dd bs=65536 count=1600 iflag=fullblock 2>/dev/null; echo last words"]);
+    let reply = host.start("a1", &job);
+    assert_eq!(reply.end(), Some((JobEnd::Completed, "-")), "{reply:?}");
+    let output = String::from_utf8_lossy(reply.output(1).expect("there was output")).into_owned();
+    assert!(output.len() <= 4096, "{}", output.len());
+    assert!(output.starts_with("first words\n") && output.contains("\n[...]\n"), "{output}");
+    assert!(output.ends_with("last words\n"), "{output}");
+    let used = Command::new("du")
+        .arg("-sk")
+        .arg(host.state())
+        .output()
+        .expect("du is everywhere");
+    let kib: u64 = String::from_utf8_lossy(&used.stdout)
+        .split('\t')
+        .next()
+        .and_then(|word| word.parse().ok())
+        .expect("du prints a number");
+    assert!(kib < 1024, "{kib} KiB are left on disk");
+}
