@@ -1,11 +1,13 @@
 //! The kept probes: their file, one run of them, and what of a reply counts as a change.
 //!
-//! What a probe finds is not understood here; replies are compared line by line, without what changes by itself.
+//! What a probe finds is not understood here; replies are compared record by record, without what changes by itself.
 
 use crate::paths::{PathError, Paths, read_if_there, write_durably};
+use holdfast_agent::program::Nonce;
+use holdfast_agent::reply::{Decoder, Record, ReplyError};
 use holdfast_agent::wire::{PROBES_BYTES_MAX, REPORT_BYTES_MAX, ReportKind, SetProbes};
 use prost::Message as _;
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::process::Stdio;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
@@ -20,21 +22,8 @@ const LAST_WORDS_BYTES: usize = 1024;
 /// How long output is awaited after the program's end, in case something it left behind holds the pipe open.
 const DRAIN: Duration = Duration::from_secs(1);
 
-/// The words after the nonce of lines that change by themselves: process counts, and the jobs of applies, whose
-/// results the controller collects by its own way.
-const VOLATILE_LINES: [&str; 8] = ["forks", "job", "begin", "stepattr", "step", "output", "end", "text"];
-
-/// Facts that change by themselves.
-const VOLATILE_FACTS: [&str; 8] = [
-    "uptime",
-    "time",
-    "load",
-    "memory.free",
-    "memory_free",
-    "disk.free",
-    "disk_free",
-    "boot_seconds",
-];
+/// Facts that change by themselves. The runner tells none of them now; a later controller's might.
+const VOLATILE_FACTS: [&str; 3] = ["uptime", "time", "load"];
 
 /// Why probes were not taken.
 #[derive(Debug, thiserror::Error)]
@@ -43,7 +32,7 @@ pub(crate) enum ProbesError {
     TooLong(usize),
     #[error("an interval of 0 seconds; the least is 1")]
     NoInterval,
-    #[error("probes without a nonce; their reply could not be told from noise")]
+    #[error("probes whose nonce is not 32 hex digits; their reply could not be told from noise")]
     NoNonce,
     #[error(transparent)]
     Path(#[from] PathError),
@@ -57,7 +46,7 @@ pub(crate) fn keep(paths: &Paths, probes: &SetProbes) -> Result<(), ProbesError>
     if !probes.program.is_empty() && probes.interval_s == 0 {
         return Err(ProbesError::NoInterval);
     }
-    if !probes.program.is_empty() && probes.nonce.is_empty() {
+    if !probes.program.is_empty() && Nonce::parse(&probes.nonce).is_none() {
         return Err(ProbesError::NoNonce);
     }
     paths.create()?;
@@ -153,18 +142,20 @@ async fn run_to_end(probes: &SetProbes) -> Findings {
             }
         }
     };
-    let whole = format!("{} done", probes.nonce);
     if too_long {
-        Findings::failed(format!("the probes replied more than {REPORT_BYTES_MAX} bytes"))
-    } else if reply.split(|byte| *byte == b'\n').any(|line| line == whole.as_bytes()) {
-        Findings {
+        return Findings::failed(format!("the probes replied more than {REPORT_BYTES_MAX} bytes"));
+    }
+    match stable(&probes.nonce, &reply) {
+        Ok(Some(_)) => Findings {
             kind: ReportKind::Observation,
             bytes: reply,
+        },
+        Ok(None) => {
+            let status = status.map_or_else(|error| error.to_string(), |status| status.to_string());
+            let words = String::from_utf8_lossy(&words);
+            Findings::failed(format!("the reply was cut ({status}): {}", words.trim()))
         }
-    } else {
-        let status = status.map_or_else(|error| error.to_string(), |status| status.to_string());
-        let words = String::from_utf8_lossy(&words);
-        Findings::failed(format!("the reply was cut ({status}): {}", words.trim()))
+        Err(error) => Findings::failed(error.to_string()),
     }
 }
 
@@ -191,7 +182,8 @@ async fn read_tail(source: &mut (impl AsyncRead + Unpin), into: &mut Vec<u8>) {
 pub(crate) fn same(kinds: (ReportKind, ReportKind), nonces: (&str, &str), replies: (&[u8], &[u8])) -> bool {
     match kinds {
         (ReportKind::Observation, ReportKind::Observation) => {
-            stable_lines(nonces.0, replies.0) == stable_lines(nonces.1, replies.1)
+            let (first, second) = (stable(nonces.0, replies.0), stable(nonces.1, replies.1));
+            matches!((first, second), (Ok(Some(first)), Ok(Some(second))) if first == second)
         }
         // One failure is told once, however its words vary.
         (ReportKind::ProbesFailed, ReportKind::ProbesFailed) => true,
@@ -199,51 +191,93 @@ pub(crate) fn same(kinds: (ReportKind, ReportKind), nonces: (&str, &str), replie
     }
 }
 
-/// The lines of a reply that do not change by themselves, without the nonce. Facts have no order.
-fn stable_lines<'a>(nonce: &str, reply: &'a [u8]) -> (Vec<&'a [u8]>, BTreeSet<&'a [u8]>) {
-    let mut lines = Vec::new();
-    let mut facts = BTreeSet::new();
-    for line in reply.split(|byte| *byte == b'\n') {
-        let Some(line) = line
-            .strip_prefix(nonce.as_bytes())
-            .and_then(|line| line.strip_prefix(b" "))
-        else {
-            continue;
-        };
-        let mut words = line.split(|byte| *byte == b' ');
-        let word = words.next().unwrap_or_default();
-        if word == b"fact" {
-            let key = words.next().unwrap_or_default();
-            if !VOLATILE_FACTS.iter().any(|fact| fact.as_bytes() == key) {
-                facts.insert(line);
-            }
-        } else if !VOLATILE_LINES.iter().any(|volatile| volatile.as_bytes() == word) {
-            lines.push(line);
-        }
+/// What a reply says but for what changes by itself; `None` if it is not whole. Facts have no order.
+struct Stable {
+    records: Vec<Record>,
+    facts: BTreeMap<String, String>,
+}
+
+impl PartialEq for Stable {
+    fn eq(&self, other: &Self) -> bool {
+        self.records == other.records && self.facts == other.facts
     }
-    (lines, facts)
+}
+
+fn stable(nonce: &str, reply: &[u8]) -> Result<Option<Stable>, ReplyError> {
+    let Some(nonce) = Nonce::parse(nonce) else {
+        return Ok(None);
+    };
+    let mut decoder = Decoder::new(&nonce);
+    let mut records = decoder.push(reply)?;
+    if let Some(error) = decoder.failed() {
+        return Err(error.clone());
+    }
+    let mut facts = BTreeMap::new();
+    records.retain(|record| match record {
+        Record::Fact { key, value } => {
+            if !VOLATILE_FACTS.contains(&key.as_str()) {
+                facts.insert(key.clone(), value.clone());
+            }
+            false
+        }
+        // Process counts; the text of a file, which its digest stands for.
+        Record::Forks { .. } | Record::Text { .. } => false,
+        // Applies in progress, whose results the controller collects by its own way.
+        Record::Epoch { .. }
+        | Record::Job { .. }
+        | Record::Begin { .. }
+        | Record::StepAttr { .. }
+        | Record::Step { .. }
+        | Record::Output { .. }
+        | Record::End { .. } => false,
+        _ => true,
+    });
+    Ok(decoder.is_done().then_some(Stable { records, facts }))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const FIRST: &str = "11111111111111111111111111111111";
+    const SECOND: &str = "22222222222222222222222222222222";
+
     fn same_observation(first: &str, second: &str) -> bool {
+        let (first, second) = (first.replace("N1", FIRST), second.replace("N2", SECOND));
         let kind = ReportKind::Observation;
-        same((kind, kind), ("n1", "n2"), (first.as_bytes(), second.as_bytes()))
+        same((kind, kind), (FIRST, SECOND), (first.as_bytes(), second.as_bytes()))
     }
 
     #[test]
     fn forks_uptime_and_noise_are_no_change() {
         assert!(same_observation(
-            "hello\nn1 fact uptime 5\nn1 fact os.id debian\nn1 attr 1 mode 0644\nn1 forks 3\nn1 done\n",
-            "n2 fact os.id debian\nn2 fact uptime 9\nn2 attr 1 mode 0644\nn2 forks 7\nn2 done\n",
+            "hello\nN1 fact uptime 5\nN1 fact os.id debian\nN1 attr 1 mode 0644\nN1 forks 3\nN1 done\n",
+            "N2 fact os.id debian\nN2 fact uptime 9\nN2 epoch 4\nN2 attr 1 mode 0644\nN2 forks 7\nN2 done\n",
         ));
     }
 
     #[test]
     fn an_attribute_or_another_fact_is_a_change() {
-        assert!(!same_observation("n1 attr 1 mode 0644\n", "n2 attr 1 mode 0600\n"));
-        assert!(!same_observation("n1 fact kernel 5\n", "n2 fact kernel 6\n"));
+        assert!(!same_observation(
+            "N1 attr 1 mode 0644\nN1 done\n",
+            "N2 attr 1 mode 0600\nN2 done\n"
+        ));
+        assert!(!same_observation(
+            "N1 fact kernel 5\nN1 done\n",
+            "N2 fact kernel 6\nN2 done\n"
+        ));
+    }
+
+    #[test]
+    fn a_line_in_an_old_text_is_no_record() {
+        let reply = format!("{FIRST} text 1 8\n{} x\n\n{FIRST} done\n", &FIRST[..6]);
+        let stable = stable(FIRST, reply.as_bytes()).expect("decodes").expect("whole");
+        assert_eq!(stable.records, [Record::Done]);
+    }
+
+    #[test]
+    fn a_reply_without_done_is_not_whole() {
+        let reply = format!("{FIRST} attr 1 mode 0644\n");
+        assert!(stable(FIRST, reply.as_bytes()).expect("decodes").is_none());
     }
 }

@@ -36,6 +36,12 @@ impl Nonce {
         Self(text)
     }
 
+    /// Reads a nonce that was written down.
+    pub fn parse(text: &str) -> Option<Self> {
+        let hex = text.len() == 32 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        hex.then(|| Self(text.to_owned()))
+    }
+
     /// Shows the nonce.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Carrier, PATIENCE, agent};
+use common::{Carrier, NONCE, PATIENCE, agent};
 use holdfast_agent::wire::{Body, ReportKind};
 use std::path::Path;
 use std::process::Stdio;
@@ -42,7 +42,7 @@ fn contents(reports: &[holdfast_agent::wire::Report]) -> Vec<String> {
         let reply = String::from_utf8_lossy(&report.bytes).into_owned();
         let line = reply
             .lines()
-            .find(|line| line.starts_with("N0 attr"))
+            .find(|line| line.starts_with(NONCE) && line.contains(" attr "))
             .expect("an attribute");
         line.rsplit(' ').next().expect("a value").to_owned()
     };
@@ -131,10 +131,10 @@ async fn probes_that_fail_are_reported_once() {
     let mut carrier = Carrier::open(&state).await;
     carrier
         .send(Body::SetProbes(holdfast_agent::wire::SetProbes {
-            program: "{ echo 'N0 attr 1 x y'; echo gone $$ >&2; exit 3; }\n".into(),
+            program: format!("{{ echo '{NONCE} attr 1 x y'; echo gone $$ >&2; exit 3; }}\n").into(),
             interval_s: 1,
             digest: "d".to_owned(),
-            nonce: "N0".to_owned(),
+            nonce: NONCE.to_owned(),
             deadline_s: 0,
         }))
         .await;

@@ -203,7 +203,7 @@ pub struct SetProbes {
     /// What the controller calls this program (a digest); comes back in reports and status.
     #[prost(string, tag = "3")]
     pub digest: String,
-    /// The nonce in front of the program's reply lines.
+    /// The nonce in front of the program's reply lines: 32 hex digits.
     #[prost(string, tag = "4")]
     pub nonce: String,
     /// Seconds after which a run is stopped; 0: the agent's default.

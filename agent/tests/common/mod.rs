@@ -14,6 +14,9 @@ use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 /// Anything that takes longer on an idle machine has gone wrong; a loaded one gets its share.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
+/// The nonce of every reply in these tests.
+pub(crate) const NONCE: &str = "0123456789abcdef0123456789abcdef";
+
 /// A `holdfast-agent stdio` and our end of it.
 pub(crate) struct Carrier {
     pub(crate) child: Child,
@@ -138,14 +141,14 @@ impl Carrier {
     pub(crate) async fn watch_file(&mut self, file: &Path, digest: &str) {
         let file = file.display();
         let program = format!(
-            "{{ echo noise; echo \"N0 fact uptime $(cat /proc/uptime)\"\n\
-             echo \"N0 attr 1 content $(cat {file})\"; echo 'N0 done'; exit 0; }}\n"
+            "{{ echo noise; echo \"{NONCE} fact uptime $(cat /proc/uptime)\"\n\
+             echo \"{NONCE} attr 1 content $(cat {file})\"; echo '{NONCE} done'; exit 0; }}\n"
         );
         self.send(Body::SetProbes(SetProbes {
             program: program.into_bytes().into(),
             interval_s: 1,
             digest: digest.to_owned(),
-            nonce: "N0".to_owned(),
+            nonce: NONCE.to_owned(),
             deadline_s: 10,
         }))
         .await;

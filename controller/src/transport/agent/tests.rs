@@ -137,11 +137,12 @@ async fn what_the_daemon_spooled_is_collected_and_acknowledged() {
     assert!(nothing.next().await.expect("answered").is_none());
     assert_eq!(nothing.end().map(|end| end.spool.as_str()), Some(""));
     drop(nothing);
+    let nonce = "0123456789abcdef0123456789abcdef";
     let probes = SetProbes {
-        program: "{ echo 'N attr 1 mode 0644'; echo 'N done'; exit 0; }\n".into(),
+        program: format!("{{ echo '{nonce} attr 1 mode 0644'; echo '{nonce} done'; exit 0; }}\n").into(),
         interval_s: 1,
         digest: "d".to_owned(),
-        nonce: "N".to_owned(),
+        nonce: nonce.to_owned(),
         deadline_s: 0,
     };
     assert_eq!(session.set_probes(probes).await.expect("kept").digest, "d");
