@@ -1,4 +1,5 @@
 //! x
+pub mod config;
 pub mod demo;
 pub mod store;
 pub mod transport;

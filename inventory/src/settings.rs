@@ -12,14 +12,6 @@ use toml::Spanned;
 
 /// The port of SSH (RFC 4253).
 pub const PORT_DEFAULT: u16 = 22;
-/// Time for a host to accept the connection and exchange keys: a loaded old machine needs a few seconds, and
-/// thirty dead hosts shall not cost more than a coffee.
-pub const CONNECT_TIMEOUT_MS_DEFAULT: u64 = 10_000;
-/// Time to log in: sshd with a slow reverse DNS lookup takes up to fifteen seconds.
-pub const LOGIN_TIMEOUT_MS_DEFAULT: u64 = 20_000;
-/// Time between two signs of life: below the shortest idle limit of common firewalls (sixty seconds), with room
-/// for two lost ones.
-pub const KEEPALIVE_MS_DEFAULT: u64 = 15_000;
 /// The longest any of these times may be: a day. More is a typo.
 const TIME_MS_MAX: u64 = 86_400_000;
 
@@ -88,20 +80,16 @@ pub struct SshSettings {
     pub becomes: Option<Located<Become>>,
     /// Private key files, in the order to try (`identity`).
     pub identity: Option<Located<Vec<PathBuf>>>,
-    /// Whether to ask the running ssh-agent for keys.
-    pub ssh_agent: Option<Located<bool>>,
     /// Where the login password is found.
     pub password: Option<Located<SecretRef>>,
     /// What to do with an unknown host key.
     pub host_keys: Option<Located<HostKeys>>,
-    /// The known_hosts file.
-    pub known_hosts: Option<Located<PathBuf>>,
-    /// Time to connect and exchange keys, in milliseconds.
+    /// Time for TCP to connect, in milliseconds.
     pub connect_timeout_ms: Option<Located<u64>>,
+    /// Time for the server's banner and the key exchange, in milliseconds.
+    pub handshake_timeout_ms: Option<Located<u64>>,
     /// Time to log in, in milliseconds.
-    pub login_timeout_ms: Option<Located<u64>>,
-    /// Time between two signs of life, in milliseconds (`keepalive`).
-    pub keepalive_ms: Option<Located<u64>>,
+    pub auth_timeout_ms: Option<Located<u64>>,
     /// Where Holdfast keeps its things on the host; a template.
     pub state_dir: Option<Located<String>>,
 }
@@ -121,20 +109,16 @@ pub struct HostSettings {
     pub becomes: Become,
     /// Private key files, in the order to try; empty: the usual ones.
     pub identity: Vec<PathBuf>,
-    /// Whether to ask the running ssh-agent for keys.
-    pub ssh_agent: bool,
     /// Where the login password is found.
     pub password: Option<SecretRef>,
     /// What to do with an unknown host key.
     pub host_keys: HostKeys,
-    /// The known_hosts file; `None`: the user's.
-    pub known_hosts: Option<PathBuf>,
-    /// Time to connect and exchange keys, in milliseconds.
-    pub connect_timeout_ms: u64,
+    /// Time for TCP to connect, in milliseconds; `None`, here and below: the transport's default.
+    pub connect_timeout_ms: Option<u64>,
+    /// Time for the server's banner and the key exchange, in milliseconds.
+    pub handshake_timeout_ms: Option<u64>,
     /// Time to log in, in milliseconds.
-    pub login_timeout_ms: u64,
-    /// Time between two signs of life, in milliseconds.
-    pub keepalive_ms: u64,
+    pub auth_timeout_ms: Option<u64>,
     /// Where Holdfast keeps its things on the host, a template; `None`: by the login user's rights.
     pub state_dir: Option<Located<String>>,
 }
@@ -148,7 +132,10 @@ impl SshSettings {
         "become_password",
         "identity_passphrase",
         "proxy_command",
+        "keepalive",
+        "known_hosts",
         "sessions",
+        "ssh_agent",
     ];
 
     /// Reads the keys out of a table; what the layer itself knows besides, and [`TableReader::finish`] with
@@ -176,7 +163,6 @@ impl SshSettings {
                 problems,
             ),
             identity: identity(reader, problems),
-            ssh_agent: flag(reader, "ssh_agent", problems),
             password: password(reader, problems),
             host_keys: word(
                 reader,
@@ -185,13 +171,9 @@ impl SshSettings {
                 &[],
                 problems,
             ),
-            known_hosts: reader.string("known_hosts", problems).map(|text| {
-                let at = reader.location(&text.span());
-                Located::new(resolve(&at, text.get_ref()), at)
-            }),
             connect_timeout_ms: time(reader, "connect_timeout", problems),
-            login_timeout_ms: time(reader, "login_timeout", problems),
-            keepalive_ms: time(reader, "keepalive", problems),
+            handshake_timeout_ms: time(reader, "handshake_timeout", problems),
+            auth_timeout_ms: time(reader, "auth_timeout", problems),
             state_dir: checked(reader, "state_dir", check_state_dir, problems),
         }
     }
@@ -214,13 +196,11 @@ impl SshSettings {
             via: first(&self.via, &weaker.via),
             becomes: first(&self.becomes, &weaker.becomes),
             identity: first(&self.identity, &weaker.identity),
-            ssh_agent: first(&self.ssh_agent, &weaker.ssh_agent),
             password: first(&self.password, &weaker.password),
             host_keys: first(&self.host_keys, &weaker.host_keys),
-            known_hosts: first(&self.known_hosts, &weaker.known_hosts),
             connect_timeout_ms: first(&self.connect_timeout_ms, &weaker.connect_timeout_ms),
-            login_timeout_ms: first(&self.login_timeout_ms, &weaker.login_timeout_ms),
-            keepalive_ms: first(&self.keepalive_ms, &weaker.keepalive_ms),
+            handshake_timeout_ms: first(&self.handshake_timeout_ms, &weaker.handshake_timeout_ms),
+            auth_timeout_ms: first(&self.auth_timeout_ms, &weaker.auth_timeout_ms),
             state_dir: first(&self.state_dir, &weaker.state_dir),
         }
     }
@@ -237,13 +217,11 @@ impl SshSettings {
             via: plain(&self.via).unwrap_or(Via::Ssh),
             becomes: plain(&self.becomes).unwrap_or(Become::None),
             identity: plain(&self.identity).unwrap_or_default(),
-            ssh_agent: plain(&self.ssh_agent).unwrap_or(true),
             password: plain(&self.password),
             host_keys: plain(&self.host_keys).unwrap_or(HostKeys::Strict),
-            known_hosts: plain(&self.known_hosts),
-            connect_timeout_ms: plain(&self.connect_timeout_ms).unwrap_or(CONNECT_TIMEOUT_MS_DEFAULT),
-            login_timeout_ms: plain(&self.login_timeout_ms).unwrap_or(LOGIN_TIMEOUT_MS_DEFAULT),
-            keepalive_ms: plain(&self.keepalive_ms).unwrap_or(KEEPALIVE_MS_DEFAULT),
+            connect_timeout_ms: plain(&self.connect_timeout_ms),
+            handshake_timeout_ms: plain(&self.handshake_timeout_ms),
+            auth_timeout_ms: plain(&self.auth_timeout_ms),
             state_dir: self.state_dir.clone(),
         }
     }
@@ -269,13 +247,11 @@ impl HostSettings {
         set(&mut self.via, &flags.via);
         set(&mut self.becomes, &flags.becomes);
         set(&mut self.identity, &flags.identity);
-        set(&mut self.ssh_agent, &flags.ssh_agent);
         set_some(&mut self.password, &flags.password);
         set(&mut self.host_keys, &flags.host_keys);
-        set_some(&mut self.known_hosts, &flags.known_hosts);
-        set(&mut self.connect_timeout_ms, &flags.connect_timeout_ms);
-        set(&mut self.login_timeout_ms, &flags.login_timeout_ms);
-        set(&mut self.keepalive_ms, &flags.keepalive_ms);
+        set_some(&mut self.connect_timeout_ms, &flags.connect_timeout_ms);
+        set_some(&mut self.handshake_timeout_ms, &flags.handshake_timeout_ms);
+        set_some(&mut self.auth_timeout_ms, &flags.auth_timeout_ms);
     }
 }
 
@@ -375,12 +351,6 @@ fn word<T: Copy>(
         .map(|choice| Located::new(choice, at))
 }
 
-fn flag(reader: &mut TableReader<'_>, key: &'static str, problems: &mut Problems) -> Option<Located<bool>> {
-    let span = reader.value(key)?.span.clone();
-    let flag = reader.boolean(key, problems)?;
-    Some(Located::new(flag, reader.location(&span)))
-}
-
 fn time(reader: &mut TableReader<'_>, key: &'static str, problems: &mut Problems) -> Option<Located<u64>> {
     let span = reader.value(key)?.span.clone();
     let time_ms = reader.duration_ms(key, problems)?;
@@ -475,9 +445,9 @@ mod tests {
     fn every_key_is_read() {
         let (settings, problems) = read(
             "address = '{{ name }}.x'\nport = 2222\nuser = 'ops'\nvia = 'agent'\nbecome = 'sudo'\n\
-             identity = ['~/.ssh/a', 'keys/b', '/k']\nssh_agent = false\npassword = { env = 'PW' }\n\
-             host_keys = 'accept-new'\nknown_hosts = 'kh'\nconnect_timeout = '3s'\nlogin_timeout = '4s'\n\
-             keepalive = '5s'\nstate_dir = '~/.hf'\n",
+             identity = ['~/.ssh/a', 'keys/b', '/k']\npassword = { env = 'PW' }\n\
+             host_keys = 'accept-new'\nconnect_timeout = '3s'\nhandshake_timeout = '4s'\n\
+             auth_timeout = '5s'\nstate_dir = '~/.hf'\n",
         );
         assert_eq!(problems, Vec::<String>::new());
         let host = settings.resolve();
@@ -489,12 +459,9 @@ mod tests {
             [Path::new("~/.ssh/a"), Path::new("conf/keys/b"), Path::new("/k")]
         );
         assert_eq!(host.password, Some(SecretRef::Env("PW".to_owned())));
-        assert_eq!((host.ssh_agent, host.host_keys), (false, HostKeys::AcceptNew));
-        assert_eq!(host.known_hosts.as_deref(), Some(Path::new("conf/kh")));
-        assert_eq!(
-            (host.connect_timeout_ms, host.login_timeout_ms, host.keepalive_ms),
-            (3_000, 4_000, 5_000)
-        );
+        assert_eq!(host.host_keys, HostKeys::AcceptNew);
+        let timeouts = [host.connect_timeout_ms, host.handshake_timeout_ms, host.auth_timeout_ms];
+        assert_eq!(timeouts, [Some(3_000), Some(4_000), Some(5_000)]);
         assert_eq!(host.state_dir.expect("set").value, "~/.hf");
     }
 
