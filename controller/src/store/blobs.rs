@@ -78,7 +78,7 @@ impl Store {
             let entry: LedgerEntry = decode("a ledger entry", &column::<Vec<u8>>(&row, "entry")?)?;
             needed.extend(contents_of(&encode("a resource", &entry.desired)?)?);
         }
-        let rows = sqlx::query("SELECT intent FROM attempts WHERE open = 1 AND intent IS NOT NULL")
+        let rows = sqlx::query("SELECT intent FROM attempts WHERE open IS NOT NULL AND intent IS NOT NULL")
             .fetch_all(writer.connection())
             .await;
         for row in writer.check(rows)? {

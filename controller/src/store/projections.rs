@@ -11,7 +11,7 @@ use holdfast_inventory::HostName;
 use holdfast_plan::content::sha256_hex;
 use holdfast_plan::event::{Event, Intent, JobEnded, Record, Resolution};
 use holdfast_plan::ids::{AttemptId, MachineId, RunId, Timestamp};
-use holdfast_plan::ledger::{Ledger, LedgerEntry, LedgerFold};
+use holdfast_plan::ledger::{Ledger, LedgerEntry, LedgerFold, OpenJob};
 use holdfast_plan::observation::{StepReport, StepStatus};
 use holdfast_plan::outcome::Outcome;
 use serde::Serialize;
@@ -38,7 +38,7 @@ pub(super) struct Projector<'p> {
 struct Loaded {
     before: Ledger,
     now: Ledger,
-    open_before: Vec<AttemptId>,
+    open_before: BTreeMap<AttemptId, u32>,
     fold: LedgerFold,
 }
 
@@ -490,19 +490,20 @@ impl<'p> Projector<'p> {
             return Ok(());
         }
         let before = load_ledger(self.path, connection, machine).await?;
-        let rows = sqlx::query("SELECT intent FROM attempts WHERE machine = $1 AND open = 1")
+        let rows = sqlx::query("SELECT intent, open FROM attempts WHERE machine = $1 AND open IS NOT NULL")
             .bind(machine.as_str())
             .fetch_all(connection)
             .await;
         let mut fold = LedgerFold::default();
         for row in self.fail(rows)? {
-            let intent: Intent = decode("an intent", &self.fail(row.try_get::<Vec<u8>, _>(0))?)?;
-            fold.open.insert(intent.attempt.clone(), intent);
+            let intent: Intent = decode("an intent", &self.fail(row.try_get::<Vec<u8>, _>("intent"))?)?;
+            let ended: u32 = self.fail(row.try_get("open"))?;
+            fold.open.insert(intent.attempt.clone(), OpenJob { intent, ended });
         }
         let loaded = Loaded {
             now: before.clone(),
             before,
-            open_before: fold.open.keys().cloned().collect(),
+            open_before: ended_steps(&fold),
             fold,
         };
         self.ledgers.insert(machine.clone(), loaded);
@@ -517,6 +518,14 @@ impl<'p> Projector<'p> {
         }
         Ok(())
     }
+}
+
+/// The jobs that are open, with the highest step of each that ended.
+fn ended_steps(fold: &LedgerFold) -> BTreeMap<AttemptId, u32> {
+    fold.open
+        .iter()
+        .map(|(attempt, job)| (attempt.clone(), job.ended))
+        .collect()
 }
 
 /// Reads the ledger of a machine.
@@ -622,13 +631,18 @@ async fn write_ledger(
                 .execute(&mut *connection)
                 .await?;
         }
-        let open = &loaded.fold.open;
-        let closed = loaded.open_before.iter().filter(|attempt| !open.contains_key(attempt));
-        let opened = open.keys().filter(|attempt| !loaded.open_before.contains(attempt));
-        for (attempt, is_open) in closed.map(|a| (a, false)).chain(opened.map(|a| (a, true))) {
+        let open = ended_steps(&loaded.fold);
+        let closed = loaded.open_before.keys().filter(|attempt| !open.contains_key(attempt));
+        let moved = open
+            .iter()
+            .filter(|(attempt, ended)| loaded.open_before.get(attempt) != Some(ended));
+        let rows = closed
+            .map(|attempt| (attempt, None))
+            .chain(moved.map(|(attempt, ended)| (attempt, Some(*ended))));
+        for (attempt, ended) in rows {
             sqlx::query("UPDATE attempts SET open = $2 WHERE attempt = $1")
                 .bind(attempt.as_str())
-                .bind(is_open)
+                .bind(ended)
                 .execute(&mut *connection)
                 .await?;
         }

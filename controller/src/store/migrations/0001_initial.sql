@@ -84,8 +84,8 @@ CREATE TABLE runs (
 ) STRICT;
 CREATE INDEX runs_by_seq ON runs (seq);
 
--- Projection: the attempts. `intent` is there for jobs, not for ad-hoc commands; `open` says that the fold of the
--- ledger still waits for reports of it.
+-- Projection: the attempts. `intent` is there for jobs, not for ad-hoc commands; `open` is there
+-- while the fold of the ledger waits for reports of it: the highest step that is known to have ended.
 CREATE TABLE attempts (
     attempt     TEXT    NOT NULL PRIMARY KEY,
     seq         INTEGER NOT NULL,
@@ -94,7 +94,7 @@ CREATE TABLE attempts (
     machine     TEXT,
     epoch       INTEGER,
     intent      BLOB,
-    open        INTEGER NOT NULL DEFAULT 0,
+    open        INTEGER,
     state       TEXT    NOT NULL,
     state_seq   INTEGER NOT NULL,
     ended       BLOB,
@@ -102,7 +102,7 @@ CREATE TABLE attempts (
 ) STRICT;
 CREATE INDEX attempts_by_run ON attempts (run);
 CREATE INDEX attempts_by_host ON attempts (host, seq);
-CREATE INDEX attempts_open ON attempts (machine) WHERE open = 1;
+CREATE INDEX attempts_open ON attempts (machine) WHERE open IS NOT NULL;
 CREATE INDEX attempts_unfinished ON attempts (host) WHERE state IN ('intended', 'started');
 
 -- Projection: the last report of each step.
