@@ -19,7 +19,7 @@ use futures_util::future::BoxFuture;
 use holdfast_inventory::HostName;
 use secrecy::SecretString;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::DuplexStream;
@@ -280,6 +280,30 @@ pub struct Context {
     pub agent_socket: Option<PathBuf>,
     /// Where passwords come from.
     pub secrets: SecretLookup,
+}
+
+impl Context {
+    /// Makes the usual context of a project in `folder`: its own `.holdfast/known_hosts` is written, those of the
+    /// user and of this machine are read too.
+    pub fn for_project(
+        folder: &Path,
+        home: Option<PathBuf>,
+        agent_socket: Option<PathBuf>,
+        secrets: SecretLookup,
+    ) -> Self {
+        let mut known_hosts_read = Vec::new();
+        if let Some(home) = &home {
+            known_hosts_read.push(home.join(".ssh/known_hosts"));
+        }
+        known_hosts_read.push(PathBuf::from("/etc/ssh/ssh_known_hosts"));
+        Self {
+            home,
+            known_hosts: folder.join(".holdfast/known_hosts"),
+            known_hosts_read,
+            agent_socket,
+            secrets,
+        }
+    }
 }
 
 impl fmt::Debug for Context {

@@ -70,11 +70,15 @@ impl<'a> Watch<'a> {
     }
 
     fn said(&self, code: i32) -> String {
-        let text = String::from_utf8_lossy(&self.stderr_head);
-        match text.lines().map(str::trim).rfind(|line| !line.is_empty()) {
-            Some(line) => shown(line),
-            None => format!("exit code {code} and no message"),
-        }
+        last_line(&self.stderr_head, code)
+    }
+}
+
+fn last_line(stderr: &[u8], code: i32) -> String {
+    let text = String::from_utf8_lossy(stderr);
+    match text.lines().map(str::trim).rfind(|line| !line.is_empty()) {
+        Some(line) => shown(line),
+        None => format!("exit code {code} and no message"),
     }
 }
 

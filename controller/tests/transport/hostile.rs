@@ -97,7 +97,7 @@ async fn a_closed_port_and_a_wrong_name_are_told_apart() {
     let error = attempt(free_address(), |_| {}).await;
     assert_eq!(error.kind(), "connect");
     let error = attempt(free_address(), |target| {
-        target.address = "no-such-host.invalid".to_owned()
+        target.address = "no-such-host.invalid".to_owned();
     })
     .await;
     assert_eq!(error.kind(), "resolve");

@@ -2,10 +2,18 @@
 
 use crate::support::{Collect, Sshd, User, keygen, run, run_within, skip, with_password};
 use bytes::Bytes;
-use holdfast::transport::{Become, HostKeyPolicy, Payload, TransportError, connect};
+use holdfast::transport::{Become, Handler, HostKeyPolicy, Payload, Reaction, Stream, TransportError, connect};
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 use std::time::Duration;
+
+struct Forget;
+
+impl Handler for Forget {
+    fn chunk(&mut self, _: Stream, _: &[u8]) -> Reaction {
+        Reaction::Continue
+    }
+}
 
 macro_rules! sshd {
     ($($line:expr),*) => {
@@ -93,10 +101,13 @@ async fn max_startups_drops_are_outlived() {
         tasks.spawn(async move { connect(&target, &context).await.map(drop) });
     }
     for result in tasks.join_all().await {
-        if let Err(error) = result {
-            assert!(error.transient(), "{error}");
-        }
+        result.expect("a later try gets through");
     }
+    assert!(
+        sshd.log().contains("MaxStartups"),
+        "the limit was reached:\n{}",
+        sshd.log()
+    );
 }
 
 #[tokio::test]
@@ -255,6 +266,32 @@ async fn a_connection_cut_in_the_middle_is_lost_and_not_failed() {
         .await
         .expect_err("still gone");
     assert_eq!(error.kind(), "connection-lost");
+}
+
+#[tokio::test]
+async fn a_server_that_answers_with_silence_or_without_end_is_left_at_the_deadline() {
+    for forced in ["ForceCommand sleep 60", "ForceCommand yes"] {
+        let sshd = sshd!(forced);
+        let mut session = connect(&sshd.target(), &sshd.context()).await.expect("a session");
+        let started = std::time::Instant::now();
+        let error = run_within(&mut session, "exit 0", &mut Forget, Duration::from_millis(700)).await;
+        assert_eq!(error.expect_err("late").kind(), "deadline");
+        session.close().await;
+        assert!(started.elapsed() < Duration::from_secs(5));
+    }
+}
+
+#[tokio::test]
+async fn a_stream_to_a_missing_program_tells_its_exit_and_its_words() {
+    let sshd = sshd!();
+    let mut session = connect(&sshd.target(), &sshd.context()).await.expect("a session");
+    let stream = session
+        .open_stream("/nowhere/holdfast-agent stdio")
+        .await
+        .expect("a stream");
+    let (end, stderr) = stream.end.await.expect("a report").expect("an end");
+    assert_eq!(end.exit, Some(127));
+    assert!(String::from_utf8_lossy(&stderr).contains("/nowhere/holdfast-agent"));
 }
 
 #[tokio::test]

@@ -231,32 +231,49 @@ impl User {
             skip("needs root to make a user");
             return None;
         }
-        let _ = Command::new("userdel").args(["-r", name]).output();
-        let added = Command::new("useradd")
-            .args(["-m", "-s", "/bin/sh", name])
-            .output()
-            .expect("useradd");
-        assert!(added.status.success(), "{}", String::from_utf8_lossy(&added.stderr));
+        let _ = Command::new("userdel").args(["-rf", name]).output();
+        let mut said = String::new();
+        // Tests run beside each other, and /etc/passwd has one lock.
+        let added = (0..100).any(|_| {
+            let done = Command::new("useradd")
+                .args(["-m", "-s", "/bin/sh", name])
+                .output()
+                .expect("useradd");
+            said = String::from_utf8_lossy(&done.stderr).into_owned();
+            if !done.status.success() {
+                std::thread::sleep(Duration::from_millis(100));
+            }
+            done.status.success()
+        });
+        assert!(added, "{said}");
         let user = Self(name.to_owned());
-        let mut chpasswd = Command::new("chpasswd")
-            .stdin(Stdio::piped())
-            .spawn()
-            .expect("chpasswd");
-        let line = format!("{name}:right horse\n");
-        std::io::Write::write_all(&mut chpasswd.stdin.take().expect("piped"), line.as_bytes()).expect("written");
-        assert!(chpasswd.wait().expect("chpasswd").success());
+        let changed = (0..100).any(|_| {
+            let mut chpasswd = Command::new("chpasswd")
+                .stdin(Stdio::piped())
+                .stderr(Stdio::null())
+                .spawn()
+                .expect("chpasswd");
+            let line = format!("{name}:right horse\n");
+            std::io::Write::write_all(&mut chpasswd.stdin.take().expect("piped"), line.as_bytes()).expect("written");
+            chpasswd.wait().expect("chpasswd").success()
+        });
+        assert!(changed);
         Some(user)
     }
 }
 
 impl Drop for User {
     fn drop(&mut self) {
-        let _ = Command::new("userdel").args(["-r", &self.0]).output();
+        let _ = Command::new("userdel").args(["-rf", &self.0]).output();
     }
 }
 
-/// Peak resident memory of this process in bytes.
+/// Peak resident memory of this process in bytes; it says something only where each test has its own process.
 pub(crate) fn peak_resident_bytes() -> u64 {
+    if std::env::var_os("NEXTEST").is_none() {
+        skip("memory is measured under cargo nextest only");
+        return 0;
+    }
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     status
         .lines()

@@ -199,7 +199,10 @@ pub(super) async fn connect(target: &Target, host_keys: &HostKeys) -> Result<Con
                 });
             }
             Err(Handshake::Dropped(error)) => match pauses.next() {
-                Some(pause) => tokio::time::sleep(pause).await,
+                Some(pause) => {
+                    tracing::debug!(host = %target.name, %error, "tries again");
+                    tokio::time::sleep(pause).await;
+                }
                 None => return Err(error),
             },
             Err(Handshake::Failed(error)) => return Err(error),
@@ -323,6 +326,8 @@ fn explain(address: SocketAddr, error: ClientError, wire: &Wire, goodbye: &Goodb
     };
     let address = address.to_string();
     let first_words = wire.first_words();
+    // What sshd says before its banner when too many connections wait for their login.
+    let overloaded = first_words.starts_with(b"Exceeded MaxStartups");
     let dropped = match &error {
         russh::Error::Disconnect | russh::Error::HUP => true,
         russh::Error::IO(source) => matches!(
@@ -361,7 +366,7 @@ fn explain(address: SocketAddr, error: ClientError, wire: &Wire, goodbye: &Goodb
     };
     let error = TransportError::NotSsh { address, detail };
     // Something else than SSH stays something else; only a server that was on the way is tried again.
-    if dropped && (first_words.is_empty() || first_words.starts_with(b"SSH-")) {
+    if overloaded || dropped && (first_words.is_empty() || first_words.starts_with(b"SSH-")) {
         Handshake::Dropped(error)
     } else {
         Handshake::Failed(error)

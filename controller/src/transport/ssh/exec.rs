@@ -6,7 +6,7 @@
 //! ```
 
 use super::connect::Client;
-use crate::transport::watch::Watch;
+use crate::transport::watch::{Watch, shown};
 use crate::transport::{ExecEnd, ExecStream, Payload, Reaction, Stream, TransportError};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -225,7 +225,7 @@ fn note(message: ChannelMsg, end: &mut ExecEnd, ending: &mut Ending) -> Result<(
             ending.exited.get_or_insert_with(Instant::now);
         }
         ChannelMsg::ExitSignal { signal_name, .. } => {
-            end.signal = Some(crate::transport::watch::shown(&format!("{signal_name:?}")));
+            end.signal = Some(shown(&format!("{signal_name:?}")));
             ending.exited.get_or_insert_with(Instant::now);
         }
         ChannelMsg::Eof => ending.eof = true,
