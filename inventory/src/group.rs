@@ -269,6 +269,9 @@ fn depths_of(edges: &[Vec<(usize, Location)>]) -> Result<Vec<usize>, Vec<usize>>
         if let Some(place) = way.iter().position(|index| *index == parent) {
             let mut cycle = way.split_off(place);
             cycle.reverse();
+            // The groups are sorted by name: begin with the first, so that the message is the same every time.
+            let first = (0..cycle.len()).min_by_key(|place| cycle[*place]).unwrap_or(0);
+            cycle.rotate_left(first);
             return Err(cycle);
         }
         way.push(parent);

@@ -6,7 +6,7 @@
 
 use crate::diagnostic::{Location, Problem, Problems, suggest};
 use crate::range::{self, RangeErrorKind};
-use crate::{Host, Inventory};
+use crate::{Group, Host, Inventory};
 use std::fmt;
 use std::ops::Range;
 use std::str::FromStr;
@@ -283,7 +283,7 @@ fn parse_term(text: &str, span: &Range<usize>) -> Result<Term, PatternError> {
     let allowed = |c: char| c.is_alphanumeric() || matches!(c, '.' | '_' | '-' | '+' | '*' | '?' | '[' | ']');
     let stray = word
         .char_indices()
-        .find(|(_, c)| !allowed(*c) && !(*c == ',' && is_range));
+        .find(|(_, c)| !allowed(*c) && (*c != ',' || !is_range));
     if let Some((index, character)) = stray {
         let start = offset + index;
         let span = start..start + character.len_utf8();
@@ -361,7 +361,7 @@ impl Term {
 
 fn suggest_name(name: &str, inventory: &Inventory) -> Option<String> {
     let hosts = inventory.hosts().iter().map(|host| host.name.as_str());
-    let groups = inventory.groups().map(|group| group.name());
+    let groups = inventory.groups().map(Group::name);
     suggest(name, groups.chain(hosts)).map(str::to_owned)
 }
 
