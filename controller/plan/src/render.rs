@@ -48,6 +48,9 @@ const HELPERS: [(&str, usize); 6] = [
     ("default", 2),
 ];
 
+/// Those of them that have a body.
+const BLOCK_HELPERS: [&str; 4] = ["if", "unless", "each", "with"];
+
 /// The helper that a printed value is rewritten to. No template can name it: it is no identifier.
 const PRINT: &str = "<print>";
 
@@ -109,15 +112,7 @@ impl Template {
         }
         let mut parsed = Parsed::compile(text).map_err(|error| {
             let (line, column) = error.pos().unwrap_or((1, 1));
-            let message = match error.reason() {
-                TemplateErrorReason::InvalidSyntax(expected) => format!("template syntax: {expected}"),
-                reason => format!("template syntax: {reason}"),
-            };
-            Fault {
-                message,
-                span: tag_at(text, line, column),
-                help: Some("a literal `{{` is written `\\{{`".to_owned()),
-            }
+            explain_syntax(text, tag_at(text, line, column), error.reason())
         })?;
         make_strict(text, &mut parsed)?;
         Ok(Self {
@@ -157,8 +152,13 @@ impl Template {
                     help: Some(help_undefined(path, scope.vars())),
                 }
             }
+            RenderErrorReason::Other(message) => Fault {
+                message: message.clone(),
+                span: tag,
+                help: Some("print its entries with `each`, or name one of them".to_owned()),
+            },
             reason => Fault {
-                message: format!("template: {reason}"),
+                message: format!("the template can't be filled in: {reason}"),
                 span: tag,
                 help: None,
             },
@@ -169,6 +169,27 @@ impl Template {
 /// Renders a field of a host (`address`, a path, `state_dir`) with the host's variables.
 pub fn render_host_field(text: &str, vars: &Values) -> Result<String, Fault> {
     Template::compile(text)?.render(&Scope::new(vars.clone()))
+}
+
+/// Says what a person sees; the parser lists the rules of its grammar.
+fn explain_syntax(text: &str, at: Range<usize>, reason: &TemplateErrorReason) -> Fault {
+    let before = &text[..at.start];
+    let (message, span) = match (reason, before.rfind("{{")) {
+        (TemplateErrorReason::InvalidSyntax(_), Some(open)) if !before[open..].contains("}}") => {
+            let line_end = text[open..].find('\n').map_or(text.len(), |length| open + length);
+            ("this `{{` begins no expression".to_owned(), open..line_end)
+        }
+        (TemplateErrorReason::InvalidSyntax(expected), _) if expected.contains("helper_block_end") => {
+            ("a block is not closed: `{{/if}}` or its like is missing".to_owned(), at)
+        }
+        (TemplateErrorReason::InvalidSyntax(_), _) => ("this is no expression".to_owned(), at),
+        (reason, _) => (reason.to_string(), at),
+    };
+    Fault {
+        message,
+        span,
+        help: Some("write {{name}}; a literal `{{` is written `\\{{`".to_owned()),
+    }
 }
 
 fn help_undefined(path: &str, vars: &Values) -> String {
@@ -288,6 +309,16 @@ fn make_call_strict(text: &str, tag: &Range<usize>, call: &mut HelperTemplate) -
             "options such as `key=value` are not built yet".to_owned(),
         ));
     }
+    let is_for_blocks = BLOCK_HELPERS.contains(&name.as_str());
+    if is_for_blocks != call.block {
+        let help = if is_for_blocks {
+            format!("write {{{{#{name} ...}}}}...{{{{/{name}}}}}")
+        } else {
+            format!("write {{{{{name} ...}}}}, or {{{{#if ({name} ...)}}}}")
+        };
+        let what = if is_for_blocks { "needs a" } else { "takes no" };
+        return Err(fault(format!("`{name}` {what} block"), help));
+    }
     for (index, parameter) in call.params.iter_mut().enumerate() {
         let may_be_missing = name == "default" && index == 0 && matches!(parameter, Parameter::Path(_));
         if !may_be_missing {
@@ -372,11 +403,8 @@ impl HelperDef for Print {
                     .param(0)
                     .and_then(|param| param.relative_path())
                     .map_or("", String::as_str);
-                let what = if value.is_array() { "a list" } else { "a table" };
-                Err(
-                    RenderErrorReason::Other(format!("`{path}` is {what}, and a text is needed; use `each` or `.`"))
-                        .into(),
-                )
+                let what = if value.is_array() { "list" } else { "table" };
+                Err(RenderErrorReason::Other(format!("the {what} `{path}` can't be printed")).into())
             }
             _ => Ok(ScopedJson::Derived(value.clone())),
         }
@@ -512,8 +540,12 @@ mod tests {
         assert!(refused("{{lookup site name}}").contains("unknown helper `lookup`"));
         assert!(refused("{{> part}}").contains("partials are not built yet"));
         assert!(refused("{{#if port includeZero=true}}{{/if}}").contains("`if` takes one value"));
-        assert!(refused("{{list}}").contains("`list` is a list"));
+        assert!(refused("{{list}}").contains("the list `list` can't be printed"));
+        assert!(refused("{{if tls}}").contains("`if` needs a block -> write {{#if ...}}...{{/if}}"));
+        assert!(refused("{{#default tls 1}}x{{/default}}").contains("`default` takes no block"));
         assert!(refused("{{eq}}").contains("needs values"));
-        assert!(refused("a {{name").contains("template syntax"));
+        assert!(refused("a {{name").starts_with("\"{{name\" this `{{` begins no expression"));
+        assert!(refused("a {{#if tls}} b").contains("a block is not closed"));
+        assert!(refused("{{#if tls}}{{/each}}").contains("\"if\" was opened, but \"each\" is closing"));
     }
 }

@@ -66,7 +66,8 @@ impl<'a> Filler<'a> {
             }
         };
         if let Err(complaint) = (text.check)(&filled) {
-            self.report(text.complaint(complaint));
+            let problem = text.complaint(&complaint);
+            self.problems.push_as(&self.host, problem, text.what.to_string());
             return None;
         }
         Some(filled)

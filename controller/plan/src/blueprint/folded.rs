@@ -15,12 +15,15 @@ pub(crate) struct HostProblems {
 impl HostProblems {
     /// Adds a problem of a host.
     pub(crate) fn push(&mut self, host: &HostName, problem: Problem) {
+        let kind = problem.message.clone();
+        self.push_as(host, problem, kind);
+    }
+
+    /// Adds a problem whose message holds the host's own value: `kind` is what makes two of them one.
+    pub(crate) fn push_as(&mut self, host: &HostName, problem: Problem, kind: String) {
         let place = problem.at.as_ref();
-        let key = (
-            place.map(|at| at.file.path.clone()).unwrap_or_default(),
-            place.map_or(0, |at| at.span.start),
-            problem.message.clone(),
-        );
+        let path = place.map(|at| at.file.path.clone()).unwrap_or_default();
+        let key = (path, place.map_or(0, |at| at.span.start), kind);
         let next = self.found.len();
         let index = *self.index.entry(key).or_insert(next);
         if index == next {
@@ -32,10 +35,15 @@ impl HostProblems {
         }
     }
 
-    /// Gives the problems, each labelled with its hosts.
+    /// Gives the problems, each labelled with its hosts, by file and place.
     pub(crate) fn finish(self) -> Problems {
+        let mut found = self.found;
+        found.sort_by_cached_key(|(problem, _)| {
+            let place = problem.at.as_ref();
+            place.map(|at| (at.file.path.clone(), at.span.start))
+        });
         Problems(
-            self.found
+            found
                 .into_iter()
                 .map(|(problem, hosts)| {
                     let label = match &hosts[..] {

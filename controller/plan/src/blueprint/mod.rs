@@ -90,8 +90,17 @@ pub struct Reference {
     pub at: Location,
 }
 
-/// Parses one blueprint; problems go to `problems`, and what could be read is returned.
+/// Parses one blueprint; problems go to `problems` in the order of their places, and what could be read is returned.
+///
+/// [`crate::desired::Desired::build`] takes what was returned even so, to find the problems that only show on hosts.
 pub fn parse(file: &Arc<SourceFile>, problems: &mut Problems) -> Blueprint {
+    let before = problems.0.len();
+    let blueprint = read(file, problems);
+    problems.0[before..].sort_by_key(|problem| problem.at.as_ref().map(|at| at.span.start));
+    blueprint
+}
+
+fn read(file: &Arc<SourceFile>, problems: &mut Problems) -> Blueprint {
     let document = document::parse(file, problems);
     let mut blueprint = Blueprint {
         file: Arc::clone(file),

@@ -109,7 +109,7 @@ impl<'a> Reader<'a> {
         if compiled.template.is_literal()
             && let Err(complaint) = check(text)
         {
-            self.problems.push(compiled.complaint(complaint));
+            self.problems.push(compiled.complaint(&complaint));
             return None;
         }
         Some(compiled)

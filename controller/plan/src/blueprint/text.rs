@@ -54,7 +54,7 @@ impl Text {
     }
 
     /// Makes the problem of a value that does not pass the check.
-    pub(crate) fn complaint(&self, complaint: Complaint) -> Problem {
+    pub(crate) fn complaint(&self, complaint: &Complaint) -> Problem {
         Problem::at(self.at.clone(), format!("{} {}", self.what, complaint.message)).help(complaint.help)
     }
 }

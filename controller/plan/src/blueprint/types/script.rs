@@ -19,6 +19,12 @@ impl ScriptSpec {
         let check = reader.required_sh("check", "give sh that exits 0 when all is as desired");
         let apply = reader.required_sh("apply", "give sh that makes it so");
         let undo = reader.sh("undo");
+        if reader.has("file") {
+            reader.keys.value("file");
+            let span = reader.key_span("file");
+            let help = "write apply = { file = \"...\" }, and so for `check` and `undo`";
+            reader.problem(&span, format!("unknown key {}", reader.what("file")), help);
+        }
         Some(Self {
             check: check?,
             apply: apply?,
