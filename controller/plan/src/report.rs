@@ -4,9 +4,10 @@ use crate::address::Address;
 use crate::event::{Event, RunKind};
 use crate::exit_code::ExitCode;
 use crate::ids::{AttemptId, RunId};
+use crate::observation::{StepReport, StepStatus};
 use crate::outcome::{Outcome, Tally};
 use holdfast_inventory::HostName;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What came of a run.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -21,7 +22,14 @@ pub struct Report {
     pub tally: Tally,
     /// Whether the run ended (else it is going on, or its controller died).
     pub ended: bool,
-    attempts: BTreeMap<AttemptId, (HostName, BTreeMap<u32, Address>)>,
+    attempts: BTreeMap<AttemptId, Job>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Job {
+    host: HostName,
+    addresses: BTreeMap<u32, Address>,
+    reported: BTreeSet<u32>,
 }
 
 /// What came of a run on one host: steps counted as `ok changed failed skipped`.
@@ -55,11 +63,172 @@ impl Report {
 
     /// Takes one more event.
     pub fn apply(&mut self, event: &Event) {
-        let _ = (event, &self.attempts);
+        match event {
+            Event::RunStarted { run, kind, hosts, .. } if self.run.is_none() => {
+                self.run = Some(run.clone());
+                self.kind = Some(*kind);
+                self.hosts = hosts.iter().map(|host| (host.clone(), HostReport::default())).collect();
+            }
+            Event::AttemptIntended(intent) if self.is_ours(&intent.run) => {
+                let addresses = intent
+                    .steps
+                    .iter()
+                    .map(|step| (step.index, step.address.clone()))
+                    .collect();
+                let job = Job {
+                    host: intent.host.clone(),
+                    addresses,
+                    reported: BTreeSet::new(),
+                };
+                self.attempts.entry(intent.attempt.clone()).or_insert(job);
+            }
+            Event::StepReported { attempt, report, .. } => self.step(attempt, report),
+            Event::AttemptEnded {
+                run,
+                host,
+                attempt,
+                result,
+                ..
+            } if self.is_ours(run) => self.ended(host, attempt.as_ref(), result),
+            Event::RunEnded { run, .. } if self.is_ours(run) => self.ended = true,
+            _ => {}
+        }
+    }
+
+    fn is_ours(&self, run: &RunId) -> bool {
+        self.run.as_ref() == Some(run)
+    }
+
+    fn step(&mut self, attempt: &AttemptId, report: &StepReport) {
+        let Some(job) = self.attempts.get_mut(attempt) else {
+            return;
+        };
+        let Some(address) = job.addresses.get(&report.index) else {
+            return;
+        };
+        let row = self.hosts.entry(job.host.clone()).or_default();
+        // A journal is read from its start at every attach.
+        if !job.reported.insert(report.index) {
+            return;
+        }
+        match &report.status {
+            StepStatus::Unchanged => row.ok += 1,
+            StepStatus::Changed => row.changed += 1,
+            StepStatus::Left { what } => {
+                row.changed += 1;
+                row.left.push((address.clone(), what.clone()));
+            }
+            StepStatus::Begun
+            | StepStatus::Failed { .. }
+            | StepStatus::NotConverged { .. }
+            | StepStatus::TimedOut { .. }
+            | StepStatus::NotReady
+            | StepStatus::NotCaptured { .. } => {
+                row.failed += 1;
+                row.last_words = Some((address.clone(), report.output.clone()));
+            }
+        }
+    }
+
+    fn ended(&mut self, host: &HostName, attempt: Option<&AttemptId>, result: &Outcome) {
+        let row = self.hosts.entry(host.clone()).or_default();
+        if row.outcome.is_some() {
+            return;
+        }
+        let steps = attempt.and_then(|attempt| self.attempts.get(attempt));
+        let steps = steps.map_or(0, |job| u32::try_from(job.addresses.len()).unwrap_or(u32::MAX));
+        row.skipped = steps.saturating_sub(row.ok + row.changed + row.failed);
+        let mut result = result.clone();
+        // The run knows steps by number only; the one that failed is known here.
+        if let Outcome::Failed { address, .. } | Outcome::TimedOut { address, .. } = &mut result
+            && address.is_none()
+        {
+            *address = row.last_words.as_ref().map(|(address, _)| address.clone());
+        }
+        self.tally.count(&result);
+        row.outcome = Some(result);
     }
 
     /// Gives the exit code of `run` and `apply`.
     pub fn exit_code(&self) -> ExitCode {
-        ExitCode::OK
+        exit_code(&self.tally)
+    }
+}
+
+/// Gives the exit code for how the hosts of a run ended.
+///
+/// What was not even tried because others failed adds nothing; a run that was cancelled before it did anything else
+/// worth telling is an error.
+pub fn exit_code(tally: &Tally) -> ExitCode {
+    let failed = tally.failed + tally.timed_out + tally.refused + tally.held > 0;
+    let unreachable = tally.unreachable + tally.unknown > 0;
+    match (failed, unreachable) {
+        (true, true) => ExitCode::HOST_FAILED_AND_UNREACHABLE,
+        (true, false) => ExitCode::HOST_FAILED,
+        (false, true) => ExitCode::HOST_UNREACHABLE,
+        (false, false) if tally.cancelled > 0 => ExitCode::ERROR,
+        (false, false) => ExitCode::OK,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::RunKind;
+    use crate::outcome::{RefusalKind, UnreachableKind};
+
+    #[test]
+    fn hosts_are_counted_once_and_by_kind() {
+        let run = RunId("r".to_owned());
+        let ended = |host: &str, result: Outcome| Event::AttemptEnded {
+            run: run.clone(),
+            host: host.into(),
+            attempt: None,
+            result,
+        };
+        let unreachable = Outcome::Unreachable {
+            kind: UnreachableKind::ConnectTimeout,
+            detail: String::new(),
+        };
+        let mut events = vec![
+            Event::RunStarted {
+                run: run.clone(),
+                kind: RunKind::Apply,
+                plan: None,
+                hosts: ["a", "b", "c"].map(HostName::from).to_vec(),
+                by: "ops".to_owned(),
+                command: "apply".to_owned(),
+            },
+            ended("a", Outcome::Ok),
+            ended("a", Outcome::Ok),
+            ended("b", unreachable),
+        ];
+        let report = Report::fold(&events);
+        assert_eq!(
+            (report.tally.hosts(), report.tally.ok, report.tally.unreachable),
+            (2, 1, 1)
+        );
+        assert_eq!(report.exit_code(), ExitCode(4));
+        assert_eq!(report.hosts.len(), 3, "a host that has not ended has a row");
+        assert!(!report.ended);
+        events.push(ended(
+            "c",
+            Outcome::Refused {
+                kind: RefusalKind::DiskFull,
+                detail: String::new(),
+            },
+        ));
+        assert_eq!(Report::fold(&events).exit_code(), ExitCode(6));
+    }
+
+    #[test]
+    fn skipped_hosts_alone_are_no_failure_and_cancelled_ones_are_an_error() {
+        let tally = |skipped, cancelled| Tally {
+            skipped,
+            cancelled,
+            ..Tally::default()
+        };
+        assert_eq!(exit_code(&tally(1, 0)), ExitCode(0));
+        assert_eq!(exit_code(&tally(0, 1)), ExitCode(1));
     }
 }

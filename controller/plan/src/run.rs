@@ -12,10 +12,18 @@
 //!                                    Backoff              Lost ── tries used up ──> Done (unknown)
 //! ```
 //!
-//! A lost connection never leads to a second start, only to asking the host. Ad-hoc commands can't be asked after:
-//! once sent, a loss is `unknown`.
+//! A lost connection never leads to a second start, only to asking the host. Only a host that says that nothing was
+//! started gets a second attempt. Ad-hoc commands can't be asked after: once sent, a loss is `unknown`.
+//!
+//! There is no clock: limits count tries. The executor turns silence into [`Input::Lost`].
 
-use crate::ids::{AttemptId, IdSource};
+mod state;
+#[cfg(test)]
+mod tests;
+
+pub use state::Run;
+
+use crate::ids::AttemptId;
 use crate::observation::JobReport;
 use crate::outcome::{Outcome, RefusalKind, Tally, UnreachableKind};
 use holdfast_inventory::HostName;
@@ -229,7 +237,8 @@ pub enum Task {
         /// Whether the host was there and took the plan, so that its adopts and forgets hold.
         settle: bool,
     },
-    /// Record `JobEnded` with `never_started`: the attempt was intended and nothing came of it.
+    /// Record `JobEnded` with `never_started`: the attempt was intended and nothing came of it. If the host has a folder
+    /// of it, the next start's list of acks removes it.
     Void {
         /// On which host.
         host: HostName,
@@ -241,36 +250,4 @@ pub enum Task {
         /// How the hosts ended.
         recap: Tally,
     },
-}
-
-/// A run.
-#[derive(Debug)]
-pub struct Run {
-    tally: Tally,
-}
-
-impl Run {
-    /// Sets a run up; nothing happens before [`Input::Begin`].
-    pub fn new(spec: RunSpec, ids: Box<dyn IdSource + Send>) -> Self {
-        let _ = (spec, ids);
-        Self {
-            tally: Tally::default(),
-        }
-    }
-
-    /// Takes what happened and says what to do next.
-    pub fn handle(&mut self, input: Input) -> Vec<Task> {
-        let _ = input;
-        vec![Task::Finish { recap: self.tally }]
-    }
-
-    /// Tells whether every host has ended.
-    pub fn is_over(&self) -> bool {
-        true
-    }
-
-    /// Counts the hosts that have ended.
-    pub fn tally(&self) -> Tally {
-        self.tally
-    }
 }
