@@ -1,4 +1,5 @@
 //! x
+pub mod agent_blueprint;
 pub mod config;
 pub mod demo;
 pub mod store;
