@@ -1,0 +1,25 @@
+# What developers run. Every recipe is a line that works without `just` as well.
+
+# Everything that CI checks.
+check:
+    cargo fmt --all --check
+    cargo clippy --workspace --all-targets -- -D warnings
+    RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps
+    cargo deny check
+    tests/run
+
+# All tests that this machine can run, or those whose name contains NAME.
+test *NAME:
+    tests/run {{NAME}}
+
+# The newcomer's tour.
+demo *ARGS:
+    cargo run --release -- demo {{ARGS}}
+
+# The static agent that hosts get: target/x86_64-unknown-linux-gnu/agent/holdfast-agent.
+agent:
+    RUSTFLAGS='-C target-feature=+crt-static' cargo build -p holdfast-agent --profile agent --target x86_64-unknown-linux-gnu
+
+# The static agent's size and the idle memory of its daemon.
+agent-size: agent
+    tests/agent-size target/x86_64-unknown-linux-gnu/agent/holdfast-agent
