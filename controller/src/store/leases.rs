@@ -35,7 +35,11 @@ pub struct Holder {
 impl Holder {
     /// Describes this process.
     pub fn this_process(controller: impl Into<String>) -> Self {
-        let pid = std::process::id();
+        Self::of_process(controller, std::process::id())
+    }
+
+    /// Describes a process of this machine.
+    pub fn of_process(controller: impl Into<String>, pid: u32) -> Self {
         Self {
             controller: controller.into(),
             place: place(),

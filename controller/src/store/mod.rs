@@ -20,6 +20,11 @@ mod projections;
 mod sqlite;
 pub mod views;
 
+#[cfg(test)]
+mod contract;
+#[cfg(test)]
+mod faults;
+
 pub use error::StoreError;
 pub use events::StoredEvent;
 pub use leases::{HeldBy, Holder, LEASE_HEARTBEAT_MS, LEASE_TTL_MS, Lease, LeaseLost};

@@ -592,7 +592,7 @@ async fn write_ledger(
     let written = async {
         for (address, sequence, (phase, origin), entry) in entries {
             sqlx::query(
-                "INSERT OR REPLACE INTO ledger (machine, address, sequence, phase, origin, entry, digest)
+                "INSERT OR REPLACE INTO ledger (machine, address, sequence, phase, origin, digest, entry)
                  VALUES ($1, $2, $3, $4, $5, $6, $7)",
             )
             .bind(machine.as_str())

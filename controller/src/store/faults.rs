@@ -1,0 +1,356 @@
+//! What happens to the file: damage, a killed writer, a full disk, a newer or foreign schema, modes.
+
+use super::chain::Fault;
+use super::contract::{NOW, started};
+use super::{Store, StoreError};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection};
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+fn file(folder: &tempfile::TempDir) -> PathBuf {
+    folder.path().join(".holdfast/holdfast.db")
+}
+
+/// Makes a store with `count` events and closes it, so that all of it is in the main file.
+async fn filled(path: &Path, count: u32) {
+    let store = Store::open(path).await.expect("a new store");
+    for number in 0..count {
+        store
+            .append(NOW, vec![started(&format!("r{number}"))])
+            .await
+            .expect("appended");
+    }
+    store.close().await;
+}
+
+/// Changes the file behind our back, as a broken disk or a hand would.
+async fn tamper(path: &Path, sql: &str) {
+    let mut connection = sqlx::sqlite::SqliteConnectOptions::new()
+        .filename(path)
+        .connect()
+        .await
+        .expect("a connection");
+    sqlx::raw_sql(AssertSqlSafe(sql.to_owned()))
+        .execute(&mut connection)
+        .await
+        .expect("tampered with");
+    connection.close().await.expect("closed");
+}
+
+fn refusal(result: Result<Store, StoreError>) -> String {
+    result.expect_err("refused").to_string()
+}
+
+#[tokio::test]
+async fn the_folder_and_the_file_are_for_their_owner_only() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = file(&folder);
+    filled(&path, 1).await;
+    let mode = |path: &Path| fs::metadata(path).expect("there").permissions().mode() & 0o777;
+    assert_eq!(mode(path.parent().expect("a folder")), 0o700);
+    assert_eq!(mode(&path), 0o600);
+    let names: Vec<_> = fs::read_dir(path.parent().expect("a folder"))
+        .expect("readable")
+        .map(|entry| entry.expect("an entry").file_name())
+        .filter(|name| name.to_string_lossy().contains(".new-"))
+        .collect();
+    assert!(names.is_empty(), "no draft is left: {names:?}");
+}
+
+#[tokio::test]
+async fn ten_processes_may_make_the_store_at_once() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let tasks: Vec<_> = (0..10).map(|_| tokio::spawn(Store::open(file(&folder)))).collect();
+    let mut ids = std::collections::BTreeSet::new();
+    for task in tasks {
+        ids.insert(task.await.expect("no panic").expect("opened").chain().to_owned());
+    }
+    assert_eq!(ids.len(), 1, "all of them are one controller");
+}
+
+#[tokio::test]
+async fn a_truncated_file_is_refused() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = file(&folder);
+    filled(&path, 50).await;
+    let whole = fs::read(&path).expect("readable");
+    for length in [0, 10, 100, 4096, whole.len() / 2, whole.len() - 4096] {
+        fs::write(&path, &whole[..length]).expect("written");
+        let message = refusal(Store::open(&path).await);
+        assert!(message.contains("holdfast.db is damaged"), "{length}: {message}");
+        assert!(message.contains("holdfast backup"), "{length}: {message}");
+        let now = fs::read(&path).expect("readable");
+        assert!(now == whole[..length], "{length}: the damaged file is left as it is");
+    }
+    fs::write(&path, &whole).expect("written");
+    Store::open(&path).await.expect("whole again");
+}
+
+#[tokio::test]
+async fn a_flipped_byte_of_an_event_is_refused() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = file(&folder);
+    filled(&path, 50).await;
+    let mut bytes = fs::read(&path).expect("readable");
+    let needle = br#""run":"r17""#;
+    let at = bytes
+        .windows(needle.len())
+        .position(|window| window == needle)
+        .expect("event 18");
+    bytes[at + 8] ^= 1;
+    fs::write(&path, &bytes).expect("written");
+    let message = refusal(Store::open(&path).await);
+    assert!(message.contains("event 18 of chain"), "{message}");
+    assert!(message.contains("its bytes were changed"), "{message}");
+}
+
+#[tokio::test]
+async fn pages_of_noise_are_refused_or_harmless() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = file(&folder);
+    filled(&path, 50).await;
+    let whole = fs::read(&path).expect("readable");
+    for page in 0..whole.len() / 4096 {
+        let mut bytes = whole.clone();
+        bytes[page * 4096..(page + 1) * 4096].fill(0xa5);
+        fs::write(&path, &bytes).expect("written");
+        match Store::open(&path).await {
+            Err(error) => assert!(error.to_string().contains("damaged"), "page {page}: {error}"),
+            // A page that nobody uses.
+            Ok(store) => {
+                assert_eq!(store.events(0, 100).await.expect("readable").len(), 50, "page {page}");
+                store.close().await;
+            }
+        }
+        let _ = fs::remove_file(path.with_extension("db-wal"));
+        let _ = fs::remove_file(path.with_extension("db-shm"));
+    }
+}
+
+#[tokio::test]
+async fn the_first_broken_event_is_named() {
+    let unlock = "DROP TRIGGER events_are_never_changed; DROP TRIGGER events_are_never_deleted;";
+    let cases = [
+        (
+            "UPDATE events SET json = CAST(replace(CAST(json AS TEXT), 'ann', 'eve') AS BLOB) WHERE seq IN (3, 5)",
+            3,
+            Fault::Changed,
+        ),
+        ("UPDATE events SET at_ms = 7 WHERE seq = 4", 4, Fault::Columns),
+        ("DELETE FROM events WHERE seq = 4", 5, Fault::Unlinked),
+        ("DELETE FROM events WHERE seq > 6", 6, Fault::CutOff),
+    ];
+    for (sql, seq, fault) in &cases {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = file(&folder);
+        let store = Store::open(&path).await.expect("a new store");
+        for number in 0..8 {
+            store
+                .append(NOW, vec![started(&format!("r{number}"))])
+                .await
+                .expect("appended");
+        }
+        assert_eq!(store.verify_chain().await.expect("readable"), Ok(8));
+        tamper(&path, &format!("{unlock} {sql}")).await;
+        let broken = store.verify_chain().await.expect("readable").expect_err(sql);
+        assert_eq!((broken.seq, &broken.fault), (*seq, fault), "{sql}");
+    }
+}
+
+#[tokio::test]
+async fn the_database_itself_refuses_to_change_events() {
+    let folder = tempfile::tempdir().expect("a folder");
+    filled(&file(&folder), 2).await;
+    let mut connection = sqlx::sqlite::SqliteConnectOptions::new()
+        .filename(file(&folder))
+        .connect()
+        .await
+        .expect("a connection");
+    for sql in ["DELETE FROM events", "UPDATE events SET at_ms = 0"] {
+        let error = sqlx::raw_sql(sql).execute(&mut connection).await.expect_err("refused");
+        assert!(error.to_string().contains("append-only"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_changed_ledger_plan_or_content_is_not_used() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = Store::open(file(&folder)).await.expect("a new store");
+    let mut blobs = holdfast_plan::content::Blobs::default();
+    let content = blobs.insert(b"content".as_slice());
+    store.put_blobs(&blobs, NOW).await.expect("kept");
+    tamper(store.path(), "UPDATE blobs SET bytes = CAST('Content' AS BLOB)").await;
+    let error = store.blob(&content.sha256).await.expect_err("changed").to_string();
+    assert!(
+        error.contains(&content.sha256) && error.contains("its bytes were changed"),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn a_newer_schema_and_a_foreign_database_are_refused() {
+    let folder = tempfile::tempdir().expect("a folder");
+    filled(&file(&folder), 1).await;
+    tamper(&file(&folder), "PRAGMA user_version = 99").await;
+    let message = refusal(Store::open(file(&folder)).await);
+    assert!(
+        message.contains("schema 99") && message.contains("newer holdfast"),
+        "{message}"
+    );
+    tamper(&file(&folder), "PRAGMA application_id = 1").await;
+    let message = refusal(Store::open(file(&folder)).await);
+    assert!(message.contains("not a store of holdfast"), "{message}");
+    fs::write(file(&folder), "[store]\nurl = \"sqlite:x\"\n").expect("written");
+    let message = refusal(Store::open(file(&folder)).await);
+    assert!(message.contains("does not begin like a database"), "{message}");
+}
+
+#[tokio::test]
+async fn a_backup_made_while_others_write_is_a_whole_store() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = Store::open(file(&folder)).await.expect("a new store");
+    store.append(NOW, vec![started("first")]).await.expect("appended");
+    let copy = folder.path().join("copy.db");
+    let writing = async {
+        for number in 0..50 {
+            store
+                .append(NOW, vec![started(&format!("r{number}"))])
+                .await
+                .expect("appended");
+        }
+    };
+    let (backup, ()) = tokio::join!(store.backup(&copy), writing);
+    backup.expect("backed up");
+    assert_eq!(fs::metadata(&copy).expect("there").permissions().mode() & 0o777, 0o600);
+    let restored = Store::open(&copy).await.expect("a store");
+    assert!(restored.verify_chain().await.expect("readable").expect("unbroken") >= 1);
+    restored
+        .append(NOW, vec![started("after the restore")])
+        .await
+        .expect("appended");
+    let again = store.backup(&copy).await.expect_err("it is there").to_string();
+    assert!(again.contains("make the backup"), "{again}");
+}
+
+/// Says to the child below which file to write.
+const CHILD: &str = "HOLDFAST_TEST_APPEND_TO";
+
+/// Appends for ever and says each number after it was acknowledged; does nothing unless called by the test below.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn child_that_appends() {
+    let Ok(path) = std::env::var(CHILD) else { return };
+    let store = Store::open(path).await.expect("a store");
+    let pid = std::process::id();
+    for number in 0_u32.. {
+        let seqs = store
+            .append(
+                NOW,
+                vec![
+                    started(&format!("{pid}-{number}")),
+                    started(&format!("{pid}-{number}b")),
+                ],
+            )
+            .await
+            .expect("appended");
+        // Straight to the descriptor: the test harness captures what `println!` prints.
+        use std::io::Write;
+        writeln!(std::io::stderr().lock(), "acknowledged {}", seqs[1]).expect("a reader");
+    }
+}
+
+#[tokio::test]
+async fn a_killed_writer_loses_nothing_that_it_acknowledged() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = file(&folder);
+    let mut acknowledged = 0;
+    for round in 0..6 {
+        let mut child = Command::new(std::env::current_exe().expect("this test"))
+            .args(["--exact", "store::faults::child_that_appends", "--nocapture"])
+            .env(CHILD, &path)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("this test again");
+        let lines = BufReader::new(child.stderr.take().expect("piped")).lines();
+        for line in lines.take(5 + round * 3) {
+            let line = line.expect("utf-8");
+            if let Some(seq) = line.strip_prefix("acknowledged ") {
+                acknowledged = seq.parse::<u64>().expect("a number");
+            }
+        }
+        child.kill().expect("killed");
+        child.wait().expect("waited for");
+        let store = Store::open(&path).await.expect("opens after a kill");
+        let count = store.verify_chain().await.expect("readable").expect("unbroken");
+        assert!(count >= acknowledged, "{count} of {acknowledged} acknowledged");
+        assert_eq!(count % 2, 0, "an append is all or nothing");
+        store.close().await;
+    }
+    assert!(acknowledged > 20, "the children did write");
+}
+
+#[tokio::test]
+async fn a_write_ahead_log_cut_at_any_place_gives_an_unbroken_prefix() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = file(&folder);
+    let store = Store::open(&path).await.expect("a new store");
+    for number in 0..10 {
+        store
+            .append(NOW, vec![started(&format!("r{number}"))])
+            .await
+            .expect("appended");
+    }
+    let main = fs::read(&path).expect("readable");
+    let wal = fs::read(path.with_extension("db-wal")).expect("a write-ahead log");
+    let mut last = 0;
+    for length in (0..=wal.len()).step_by(wal.len() / 40) {
+        let cut = folder.path().join(format!("cut-{length}.db"));
+        fs::write(&cut, &main).expect("written");
+        fs::write(cut.with_extension("db-wal"), &wal[..length]).expect("written");
+        let reopened = Store::open(&cut).await.expect("a cut log is a crash, not damage");
+        let count = reopened.verify_chain().await.expect("readable").expect("unbroken");
+        assert!(count >= last, "{length}: {count}");
+        last = count;
+        reopened.close().await;
+    }
+}
+
+#[tokio::test]
+async fn a_full_disk_is_told_and_loses_nothing() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let small = folder.path().join("small");
+    fs::create_dir(&small).expect("a folder");
+    let mounted = Command::new("mount")
+        .args(["-t", "tmpfs", "-o", "size=768k", "tmpfs"])
+        .arg(&small)
+        .stderr(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success());
+    if !mounted {
+        eprintln!("skipped: mounting a small disk needs root");
+        return;
+    }
+    let outcome = tokio::spawn(fill(small.join("holdfast.db"))).await;
+    let unmounted = Command::new("umount").arg("-l").arg(&small).status().expect("umount");
+    assert!(unmounted.success());
+    outcome.expect("no panic");
+}
+
+async fn fill(path: PathBuf) {
+    let store = Store::open(&path).await.expect("a new store");
+    let mut acknowledged = 0;
+    let error = loop {
+        match store.append(NOW, vec![started(&format!("r{acknowledged}"))]).await {
+            Ok(_) => acknowledged += 1,
+            Err(error) => break error,
+        }
+        assert!(acknowledged < 10_000, "the disk is small");
+    };
+    assert!(error.to_string().contains("is full"), "{error:?}");
+    assert_eq!(store.verify_chain().await.expect("still readable"), Ok(acknowledged));
+    store.close().await;
+}
