@@ -8,7 +8,7 @@ use holdfast_plan::observation::{Attributes, Init, PackageManager, Platform};
 use holdfast_plan::resource::{Collect, Comparison, Resource};
 use holdfast_plan::sh::{Sh, quote};
 use serde::Deserialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
@@ -40,6 +40,20 @@ struct Case {
     /// A part of each `left` line that is expected.
     #[serde(default)]
     left: Vec<String>,
+    /// The root's `etc`, `home` and `crontabs` stand in for the machine's in a mount namespace of its own.
+    #[serde(default)]
+    sandbox: bool,
+    /// Programs that stand before the real ones, as sh; `$FAKE` is the root.
+    #[serde(default)]
+    fakes: BTreeMap<String, String>,
+    /// Not under these shells, such as busybox, which runs its own programs before those in `PATH`.
+    #[serde(default)]
+    not_under: Vec<String>,
+    /// `systemd` or `sysv`.
+    #[serde(default)]
+    init: String,
+    /// The exact commands that the fakes saw from capture, apply and undo.
+    commands: Option<Vec<String>>,
     /// A part of the message with which it is refused or fails; then nothing was changed.
     fails: Option<String>,
 }
@@ -65,6 +79,8 @@ struct Host {
     /// Overrides what the host can do.
     tools: &'static str,
     folder: tempfile::TempDir,
+    sandbox: bool,
+    init: Init,
 }
 
 #[derive(Debug)]
@@ -85,11 +101,20 @@ hf_left() { printf '@left %s\n' "$1"; }
 hf_die() { printf '%s\n' "$1" >&2; exit 1; }
 "#;
 
-const PLATFORM: Platform = Platform {
-    init: Init::Systemd,
-    package_manager: PackageManager::Apt,
-    root: true,
-};
+// Mounts only in its own namespace; the machine's accounts and crontabs are not touched.
+const SANDBOX: &str = r#"
+mount --bind "$1/etc" /etc && mount --bind "$1/home" /home && mount --bind "$1/crontabs" /var/spool/cron/crontabs || exit 99
+shift
+exec "$@"
+"#;
+
+fn platform(init: Init) -> Platform {
+    Platform {
+        init,
+        package_manager: PackageManager::Apt,
+        root: true,
+    }
+}
 
 impl Host {
     fn root(&self) -> PathBuf {
@@ -98,6 +123,17 @@ impl Host {
 
     fn state(&self) -> PathBuf {
         self.folder.path().join("state")
+    }
+
+    fn log(&self) -> PathBuf {
+        self.folder.path().join("log")
+    }
+
+    /// What the fakes saw since it was last asked.
+    fn commands(&self) -> Vec<String> {
+        let text = fs::read_to_string(self.log()).unwrap_or_default();
+        let _ = fs::remove_file(self.log());
+        text.lines().map(str::to_owned).collect()
     }
 
     fn run(&self, before: &str, body: &Sh) -> Said {
@@ -118,12 +154,30 @@ impl Host {
             quote(before),
             self.tools
         ));
+        program.push_str(match self.init {
+            Init::Systemd => "hf_init=systemd\n",
+            Init::Sysv => "hf_init=sysv\n",
+            Init::None => "hf_init=none\n",
+        });
+        program.push_str(&format!(
+            "FAKE={}; FAKE_LOG={}; PATH={}:/usr/sbin:/sbin:$PATH; export FAKE FAKE_LOG PATH\n",
+            quote(self.root().to_str().expect("text")),
+            quote(self.log().to_str().expect("text")),
+            quote(self.folder.path().join("fakes").to_str().expect("text")),
+        ));
         program.push_str(body.as_str());
         program.push_str("\nexit 0; }\n");
         let file = self.folder.path().join("program");
         fs::write(&file, program).expect("the program is written");
-        let output = Command::new(self.shell[0])
-            .args(&self.shell[1..])
+        let mut command = Command::new("unshare");
+        if self.sandbox {
+            command.args(["-m", "--propagation", "private", "sh", "-c", SANDBOX, "sh"]);
+            command.arg(self.root()).args(&self.shell);
+        } else {
+            command = Command::new(self.shell[0]);
+            command.args(&self.shell[1..]);
+        }
+        let output = command
             .arg(&file)
             .stdin(std::process::Stdio::null())
             .output()
@@ -167,11 +221,14 @@ impl Host {
             .call("hf_collect_path", ["/nonexistent"])
             .code("hf_collect")
             .then(&life.probe());
+        let log = fs::read(self.log()).unwrap_or_default();
         let first = self.run("/nonexistent", &batch);
         let alone = self.run("/nonexistent", &life.probe());
         if first.attributes != alone.attributes || !first.stderr.is_empty() {
             return Err(format!("batch and single probe disagree: {first:?} {alone:?}"));
         }
+        // Only what changes something is compared.
+        fs::write(self.log(), log).expect("written");
         Ok(first.attributes)
     }
 
@@ -231,6 +288,12 @@ fn walk(root: &Path, folder: &Path, with_inode: bool, found: &mut BTreeMap<Strin
             line.push_str(&format!(" inode {}", meta.ino()));
         }
         let name = path.strip_prefix(root).expect("below the root").display().to_string();
+        // Backups and locks of the account tools.
+        if ["etc/.pwd.lock", "crontabs/cron.update"].contains(&name.as_str())
+            || (name.starts_with("etc/") && name.ends_with('-'))
+        {
+            continue;
+        }
         found.insert(name, line);
         if meta.is_dir() {
             walk(root, &path, with_inode, found);
@@ -272,6 +335,7 @@ fn resource(host: &Host, table: &toml::Table) -> Resource {
     }
     fields.entry("ensure").or_insert("present".into());
     fields.entry("sensitive").or_insert(false.into());
+    fields.entry("system").or_insert(false.into());
     if kind == "symlink" {
         fields.entry("target").or_insert("".into());
     }
@@ -321,11 +385,56 @@ fn shows(attributes: &Attributes, wanted: &[String]) -> Result<(), String> {
     Ok(())
 }
 
+// The least that the tools for accounts need, with a few accounts of known content.
+const FURNISH: &str = r#"
+umask 022
+mkdir "$1/etc" "$1/home" "$1/crontabs" "$1/etc/skel" "$1/etc/default" && cd "$1/etc" &&
+cp -a /etc/login.defs /etc/pam.d /etc/nsswitch.conf . && cp -a /etc/security . && mkdir alternatives && cp -a /etc/alternatives/awk alternatives/ &&
+printf 'skeleton\n' >skel/.profile &&
+printf 'root:x:0:0:root:/root:/bin/sh\nold:x:1500:1500:Old, one:/home/old:/bin/sh\n' >passwd &&
+printf 'root:*:19000:0:99999:7:::\nold:$6$x$y:19001:1:90:7:14::\n' >shadow &&
+printf 'root:x:0:\nold:x:1500:\nstaff:x:50:old\nempty:x:60:\nwww:x:33:root,old\n' >group &&
+printf 'root:*::\nold:!::\nstaff:!::old\nempty:!::\nwww:!::root,old\n' >gshadow &&
+printf 'old:100000:65536\n' >subuid && cp subuid subgid &&
+chmod 640 shadow gshadow && chgrp shadow shadow gshadow 2>/dev/null
+# The setgid crontab command writes here.
+chgrp crontab "$1/crontabs" && chmod 1730 "$1/crontabs"
+"#;
+
+/// What is in one tree and not in the other.
+fn difference(one: &BTreeMap<String, String>, other: &BTreeMap<String, String>) -> String {
+    let mut text = String::new();
+    for path in one.keys().chain(other.keys()).collect::<BTreeSet<_>>() {
+        if one.get(path) != other.get(path) {
+            text.push_str(&format!("\n  {path}: {:?} -> {:?}", one.get(path), other.get(path)));
+        }
+    }
+    text
+}
+
 fn run_case(host: &Host, case: &Case) -> Result<(), String> {
     for folder in ["blobs", "before"] {
         fs::create_dir_all(host.state().join(folder)).expect("made");
     }
     fs::create_dir(host.root()).expect("made");
+    fs::create_dir(host.folder.path().join("fakes")).expect("made");
+    for (name, text) in &case.fakes {
+        let path = host.folder.path().join("fakes").join(name);
+        fs::write(
+            &path,
+            format!("#!/bin/sh\nprintf '%s\\n' \"{name} $*\" >>\"$FAKE_LOG\"\n{text}\n"),
+        )
+        .expect("written");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("chmod");
+    }
+    if case.sandbox {
+        let made = Command::new("sh")
+            .args(["-c", FURNISH, "sh"])
+            .arg(host.root())
+            .status()
+            .expect("sh runs");
+        assert!(made.success(), "the sandbox is furnished");
+    }
     host.put(&case.tree);
     let at_first = host.tree(false);
     let resources: Vec<Resource> = case.resource.iter().map(|table| resource(host, table)).collect();
@@ -354,7 +463,7 @@ fn run_case(host: &Host, case: &Case) -> Result<(), String> {
             &folder(index),
             &Sh::new()
                 .code("(")
-                .then(&life.apply(&PLATFORM).map_err(|e| e.to_string())?)
+                .then(&life.apply(&platform(host.init)).map_err(|e| e.to_string())?)
                 .code(") </dev/null || exit 1"),
         );
         if let Some(fails) = &case.fails {
@@ -384,6 +493,7 @@ fn run_case(host: &Host, case: &Case) -> Result<(), String> {
         }
         befores.push(before);
     }
+    let commands = host.commands();
     let applied = host.tree(true);
     expect_tree(&host.tree(false), &case.after, "applied")?;
     for (index, resource) in resources.iter().enumerate() {
@@ -392,13 +502,21 @@ fn run_case(host: &Host, case: &Case) -> Result<(), String> {
         }
         let again = host.run(
             &folder(index),
-            &resource.lifecycle().apply(&PLATFORM).expect("compiled above"),
+            &resource
+                .lifecycle()
+                .apply(&platform(host.init))
+                .expect("compiled above"),
         );
         if !again.ok || host.tree(true) != applied {
-            return Err(format!("applied twice: {} {:?}", again.stderr, host.tree(true)));
+            return Err(format!(
+                "applied twice: {} {}",
+                again.stderr,
+                difference(&applied, &host.tree(true))
+            ));
         }
     }
     host.put(&case.by_hand);
+    host.commands();
     let mut left = Vec::new();
     for (index, resource) in resources.iter().enumerate().rev() {
         let life = resource.lifecycle();
@@ -406,7 +524,7 @@ fn run_case(host: &Host, case: &Case) -> Result<(), String> {
             &folder(index),
             &Sh::new()
                 .code("(")
-                .then(&life.undo(&befores[index], &PLATFORM).expect("compiles"))
+                .then(&life.undo(&befores[index], &platform(host.init)).expect("compiles"))
                 .code(") </dev/null || exit 1"),
         );
         if !undone.ok || !undone.stderr.is_empty() {
@@ -421,12 +539,22 @@ fn run_case(host: &Host, case: &Case) -> Result<(), String> {
     if left.len() != case.left.len() || !left.iter().zip(&case.left).all(|(is, wanted)| is.contains(wanted)) {
         return Err(format!("left: {left:?}"));
     }
+    let commands: Vec<String> = commands
+        .into_iter()
+        .chain(["--".to_owned()])
+        .chain(host.commands())
+        .collect();
+    if let Some(wanted) = &case.commands
+        && *wanted != commands
+    {
+        return Err(format!("commands: {commands:#?}"));
+    }
     match &case.undone {
         Some(wanted) => expect_tree(&host.tree(false), wanted, "undone"),
         None if host.tree(false) == at_first => Ok(()),
         None => Err(format!(
-            "undone is not what was there:\n{at_first:#?}\n{:#?}",
-            host.tree(false)
+            "undone is not what was there:{}",
+            difference(&at_first, &host.tree(false))
         )),
     }
 }
@@ -447,11 +575,18 @@ fn run_all(shell: &[&'static str], tools: &'static str) {
         .collect();
     files.sort();
     let is_root = fs::metadata("/proc/self").expect("proc").uid() == 0;
+    let can_unshare = Command::new("unshare")
+        .args(["-m", "--propagation", "private", "mount", "--bind", "/tmp", "/tmp"])
+        .output()
+        .is_ok_and(|output| output.status.success());
     for file in files {
         let case: Case = toml::from_str(&fs::read_to_string(&file).expect("readable"))
             .unwrap_or_else(|error| panic!("{}: {error}", file.display()));
-        if case.root_only && !is_root {
-            println_skipped("a case that needs root");
+        if (case.root_only && !is_root) || (case.sandbox && !can_unshare) {
+            println_skipped("a case that needs root, or a mount namespace of its own");
+            continue;
+        }
+        if case.not_under.iter().any(|name| name == shell[0]) {
             continue;
         }
         count += 1;
@@ -459,6 +594,12 @@ fn run_all(shell: &[&'static str], tools: &'static str) {
             shell: shell.to_vec(),
             tools,
             folder: tempfile::tempdir().expect("a folder"),
+            sandbox: case.sandbox,
+            init: match case.init.as_str() {
+                "" | "systemd" => Init::Systemd,
+                "sysv" => Init::Sysv,
+                other => panic!("{}: no init {other}", file.display()),
+            },
         };
         if let Err(problem) = run_case(&host, &case) {
             failures.push(format!("{}: {problem}", file.file_name().expect("a name").display()));

@@ -34,7 +34,7 @@ impl Wanted {
 
     /// Adds those of `before` that it has, so that an undo is checked against what was there.
     #[must_use]
-    pub(super) fn as_in(mut self, before: &Attributes, keys: &[&'static str]) -> Self {
+    pub(super) fn matching(mut self, before: &Attributes, keys: &[&'static str]) -> Self {
         for key in keys {
             if let Some(value) = before.get(key) {
                 self.0.push((key, value.to_owned()));

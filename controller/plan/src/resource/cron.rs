@@ -100,7 +100,7 @@ impl Lifecycle for Cron {
     }
 
     fn wanted_after_undo(&self, before: &Attributes) -> Vec<String> {
-        Wanted::default().as_in(before, &["exists", "line"]).lines()
+        Wanted::default().matching(before, &["exists", "line"]).lines()
     }
 }
 

@@ -150,7 +150,7 @@ impl Lifecycle for File {
     }
 
     fn wanted_after_undo(&self, before: &Attributes) -> Vec<String> {
-        Wanted::default().as_in(before, &PATH_KEYS).lines()
+        Wanted::default().matching(before, &PATH_KEYS).lines()
     }
 
     fn contents(&self) -> Vec<&Content> {

@@ -101,7 +101,7 @@ impl Lifecycle for Group {
     }
 
     fn wanted_after_undo(&self, before: &Attributes) -> Vec<String> {
-        Wanted::default().as_in(before, &["exists", "gid"]).lines()
+        Wanted::default().matching(before, &["exists", "gid"]).lines()
     }
 }
 
@@ -123,8 +123,11 @@ account() {
 make() {
   set --
   [ -z "$gid" ] || set -- -g "$gid"
-  if account; then
-    [ "$#" -eq 0 ] || groupmod "$@" -- "$name" || hf_die "groupmod $name failed"
+  hf_forget
+  hf_one group hf_group_many "$name"
+  if [ -n "$hf_found" ]; then
+    hf_rest=${hf_found#*:*:}
+    [ -z "$gid" ] || [ "${hf_rest%%:*}" = "$gid" ] || groupmod "$@" -- "$name" || hf_die "groupmod $name failed"
   else
     [ -z "$system" ] || set -- "$@" -r
     groupadd "$@" -- "$name" || hf_die "groupadd $name failed"

@@ -95,7 +95,7 @@ impl Lifecycle for Line {
     }
 
     fn wanted_after_undo(&self, before: &Attributes) -> Vec<String> {
-        Wanted::default().as_in(before, &["line"]).lines()
+        Wanted::default().matching(before, &["line"]).lines()
     }
 }
 

@@ -96,7 +96,7 @@ impl Lifecycle for Package {
 
     fn wanted_after_undo(&self, before: &Attributes) -> Vec<String> {
         // Not the version: the repository may no longer have the one that was there.
-        Wanted::default().as_in(before, &["installed"]).lines()
+        Wanted::default().matching(before, &["installed"]).lines()
     }
 }
 

@@ -84,7 +84,7 @@ impl Lifecycle for Script {
     }
 
     fn wanted_after_undo(&self, before: &Attributes) -> Vec<String> {
-        Wanted::default().as_in(before, &["check"]).lines()
+        Wanted::default().matching(before, &["check"]).lines()
     }
 
     fn has_undo(&self) -> bool {

@@ -111,7 +111,10 @@ impl Lifecycle for Service {
     fn wanted_after_undo(&self, before: &Attributes) -> Vec<String> {
         let running: &[&str] = if self.running.is_some() { &["running"] } else { &[] };
         let enabled: &[&str] = if self.enabled.is_some() { &["enabled"] } else { &[] };
-        Wanted::default().as_in(before, running).as_in(before, enabled).lines()
+        Wanted::default()
+            .matching(before, running)
+            .matching(before, enabled)
+            .lines()
     }
 
     fn restart(&self, platform: &Platform) -> Option<Result<Sh, Unsupported>> {

@@ -78,7 +78,7 @@ impl Lifecycle for Symlink {
     }
 
     fn wanted_after_undo(&self, before: &Attributes) -> Vec<String> {
-        Wanted::default().as_in(before, &PATH_KEYS).lines()
+        Wanted::default().matching(before, &PATH_KEYS).lines()
     }
 
     fn owned_path(&self) -> Option<&str> {

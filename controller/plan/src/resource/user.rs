@@ -165,7 +165,7 @@ impl Lifecycle for User {
 
     fn wanted_after_undo(&self, before: &Attributes) -> Vec<String> {
         Wanted::default()
-            .as_in(
+            .matching(
                 before,
                 &["exists", "uid", "group", "home", "shell", "comment", "groups"],
             )
