@@ -118,13 +118,12 @@ impl Wire {
 
     async fn lost(&mut self, detail: &str) -> TransportError {
         let mut detail = detail.to_owned();
-        match self.end.take() {
-            Some(end) => match ended(end).await {
+        if let Some(end) = self.end.take() {
+            match ended(end).await {
                 Some(Err(error)) => return error,
                 Some(Ok((_, said))) if !said.is_empty() => detail = last_line(&said),
                 _ => {}
-            },
-            None => {}
+            }
         }
         TransportError::ConnectionLost {
             during: "talking to the agent",
