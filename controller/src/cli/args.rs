@@ -220,7 +220,7 @@ pub struct ResolveArgs {
     /// The host.
     pub host: String,
     /// The resource (`type.name`) and what to do with it, or only `accept` for a held machine.
-    #[arg(required = true, num_args = 1..=2, value_names = ["ADDRESS", "retry|skip|accept"])]
+    #[arg(required = true, num_args = 1..=2, value_names = ["ADDRESS", "retry|skip|accept|taint"])]
     pub what: Vec<String>,
     /// Why, for the record (needed for skip).
     #[arg(long, value_name = "REASON")]

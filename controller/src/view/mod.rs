@@ -1,5 +1,6 @@
 //! What people and programs see: human text, JSON and progress. Decides nothing; gets values and shows them.
 
+pub mod command;
 pub mod diff;
 pub mod fold;
 pub mod plan;
@@ -7,3 +8,5 @@ pub mod problems;
 pub mod progress;
 pub mod sanitize;
 pub mod terminal;
+pub mod time;
+pub mod recap;

@@ -130,6 +130,7 @@ pub fn reason(reason: &Reason) -> String {
         Reason::BlueprintChanged { .. } => "the blueprint changed".to_owned(),
         Reason::Drifted { .. } => "drifted: changed on the host, not in a blueprint".to_owned(),
         Reason::LastAttemptFailed { .. } => "the last attempt did not finish".to_owned(),
+        Reason::Tainted => "tainted: a person asked for it to be made anew".to_owned(),
         Reason::AlreadyAsDesired => "already as desired".to_owned(),
         Reason::LeftBlueprint => "no blueprint declares it any more; puts back what was before".to_owned(),
         Reason::NothingToUndo { why } => format!("no blueprint declares it any more; stays on the host: {}", one_line(why)),

@@ -1,0 +1,182 @@
+//! The command line: a file per command. Arguments are parsed in `args`, errors printed once, here.
+
+pub mod apply;
+pub mod carry_out;
+pub mod args;
+pub mod drift;
+pub mod error;
+pub mod facts;
+pub mod hosts;
+pub mod init;
+pub mod machines;
+pub mod plan;
+pub mod planning;
+pub mod recorded;
+pub mod resolve;
+pub mod run;
+pub mod runs;
+pub mod saved_plan;
+pub mod unlock;
+pub mod validate;
+
+use crate::fleet::{Fleet, raise_descriptor_limit};
+use crate::load::{Project, home};
+use crate::store::Store;
+use crate::transport::Context;
+use crate::view::terminal::{DIM, note, paint};
+use args::{Cli, Command, Global};
+use clap::{CommandFactory, Parser};
+use error::{CliError, CliResult};
+use secrecy::SecretString;
+use std::ffi::OsString;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+/// Parses the arguments, runs the command and gives the exit code.
+pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => {
+            let _ = error.print();
+            // Asked-for help is no error; wrong usage is one of ours (1), since 2 means that a host failed.
+            return ExitCode::from(u8::from(error.use_stderr()));
+        }
+    };
+    log(cli.global.verbose);
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            CliError::doing("start", &error).print();
+            return ExitCode::from(1);
+        }
+    };
+    let code = runtime.block_on(run(&cli));
+    // What still waits for a host must not keep the program from ending.
+    runtime.shutdown_background();
+    ExitCode::from(code)
+}
+
+async fn run(cli: &Cli) -> u8 {
+    match dispatch(cli).await {
+        Ok(code) => u8::try_from(code).unwrap_or(1),
+        Err(error) => {
+            error.print();
+            1
+        }
+    }
+}
+
+/// Runs one command; the demo runs others through it.
+pub async fn dispatch(cli: &Cli) -> CliResult<i32> {
+    let global = &cli.global;
+    match &cli.command {
+        Command::Init(args) => init::run(args),
+        Command::Validate => validate::run(global),
+        Command::Hosts(args) => hosts::run(global, args),
+        Command::Facts(args) => facts::run(global, args).await,
+        Command::Plan(args) => plan::run(global, args).await,
+        Command::Apply(args) => apply::run(global, args).await,
+        Command::Drift(args) => drift::run(global, args).await,
+        Command::Run(args) => run::run(global, args).await,
+        Command::Resolve(args) => resolve::run(global, args).await,
+        Command::Unlock(args) => unlock::run(global, args).await,
+        Command::Collect(_) | Command::Agent(_) => Err(CliError::new("the agent is being built")),
+        Command::Machines => machines::run(global).await,
+        Command::Runs(args) => runs::run(global, args).await,
+        Command::Demo(args) => { let _ = args; Ok(0) },
+        Command::Completions(args) => {
+            let mut script = Vec::new();
+            clap_complete::generate(args.shell, &mut Cli::command(), "holdfast", &mut script);
+            crate::view::terminal::data(&String::from_utf8_lossy(&script));
+            Ok(0)
+        }
+    }
+}
+
+/// The program's own log goes to stderr: `-vv` and `-vvv`, or `HOLDFAST_LOG` as tracing's filter.
+fn log(verbose: u8) {
+    let filter = match verbose {
+        0 | 1 => "error,russh=off",
+        2 => "info,russh=warn",
+        _ => "debug,russh=info",
+    };
+    let filter = tracing_subscriber::EnvFilter::try_from_env("HOLDFAST_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(filter));
+    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
+}
+
+/// Opens the project's store.
+async fn open_store(project: &Project) -> CliResult<Store> {
+    Store::open(project.store_path()).await.map_err(|error| store_error(&error))
+}
+
+/// Says that the store failed.
+fn store_error(error: &crate::store::StoreError) -> CliError {
+    CliError::new(error::chain(error))
+}
+
+/// Sets connections up as the project and this machine have it.
+fn fleet(project: &Project, global: &Global) -> Fleet {
+    let home = home();
+    let known_hosts_read =
+        home.iter().map(|home| home.join(".ssh/known_hosts")).chain(["/etc/ssh/ssh_known_hosts".into()]).collect();
+    let context = Context {
+        home,
+        known_hosts: project.root.join(".holdfast/known_hosts"),
+        known_hosts_read,
+        agent_socket: std::env::var_os("SSH_AUTH_SOCK").map(Into::into),
+        secrets: Arc::new(|name| std::env::var(name).ok().map(SecretString::from)),
+    };
+    let wanted = project.forks(global);
+    let room = raise_descriptor_limit();
+    if room < wanted {
+        note(&format!("holdfast: {wanted} hosts at a time need more open files than the system allows; working on {room}"));
+    }
+    Fleet::new(context, wanted.min(room))
+}
+
+/// With `-v`: what went over the network, and what this program took.
+fn tell_traffic(global: &Global, fleet: &Fleet, forks_on_hosts: Option<u64>) {
+    if global.verbose == 0 {
+        return;
+    }
+    let traffic = fleet.traffic();
+    let forks = forks_on_hosts.map_or(String::new(), |forks| format!(", {forks} processes made on the hosts (all of theirs, not only ours)"));
+    note(&paint(
+        DIM,
+        format!(
+            "traffic: {} connections, {} execs, {} round trips, {} KiB out, {} KiB in{forks}",
+            traffic.connections,
+            traffic.execs,
+            traffic.round_trips,
+            traffic.bytes_out.div_ceil(1024),
+            traffic.bytes_in.div_ceil(1024),
+        ),
+    ));
+    if let Some(peak) = peak_memory_kib() {
+        note(&paint(DIM, format!("memory: {} MiB resident at most; {} hosts at a time", peak / 1024, fleet.forks())));
+    }
+}
+
+/// The largest resident size of this process so far, in KiB; `None` where `/proc` can't tell.
+fn peak_memory_kib() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    line.trim().trim_end_matches(" kB").trim().parse().ok()
+}
+
+/// What was typed, for the record: arguments joined, the values of `-e` left out, since they may be secret.
+fn typed() -> String {
+    let mut words = vec!["holdfast".to_owned()];
+    let mut hide = false;
+    for argument in std::env::args_os().skip(1) {
+        let word = argument.to_string_lossy().into_owned();
+        if std::mem::take(&mut hide) {
+            words.push(format!("{}=...", word.split('=').next().unwrap_or_default()));
+            continue;
+        }
+        hide = word == "-e" || word == "--extra-var";
+        words.push(word);
+    }
+    words.join(" ")
+}

@@ -1,0 +1,55 @@
+//! `holdfast plan`: what would change, and why. Writes nothing on any host.
+
+use crate::cli::args::{Global, PlanArgs};
+use crate::cli::error::CliResult;
+use crate::cli::planning::{self, Planned, Wanted};
+use crate::cli::saved_plan::SavedPlan;
+use crate::cli::{fleet, open_store, store_error, tell_traffic};
+use crate::load::{Project, Scope};
+use crate::now;
+use crate::view::plan::{PlanView, render};
+use crate::view::terminal::{data, data_line, note};
+use holdfast_plan::planner::Mode;
+
+/// Runs the command.
+pub async fn run(global: &Global, args: &PlanArgs) -> CliResult<i32> {
+    let project = Project::load(global, Scope::All)?;
+    let hosts = project.select(args.pattern.as_deref())?;
+    let desired = project.desired(&hosts)?;
+    let store = open_store(&project).await?;
+    let fleet = fleet(&project, global);
+    let wanted = Wanted {
+        targets: project.targets(&hosts)?,
+        desired: desired.hosts,
+        blobs: desired.blobs,
+        mode: Mode::Converge,
+        scope: planning::Scope::Project,
+    };
+    let planned = planning::make(&store, &fleet, &wanted).await?;
+    if let Some(file) = &args.out {
+        store.save_plan(&planned.plan, now()).await.map_err(|error| store_error(&error))?;
+        SavedPlan::of(&planned.plan, &planned.blobs).write(file)?;
+    }
+    if global.json {
+        data_line(&planning::document(&planned).to_string());
+    } else {
+        show(&planned, args);
+    }
+    tell_traffic(global, &fleet, planned.forks);
+    Ok(planning::exit_code(&planned, args.detailed_exitcode))
+}
+
+fn show(planned: &Planned, args: &PlanArgs) {
+    let view = PlanView { all: args.all, diff: !args.no_diff, scripts: args.show_script };
+    let nothing = planned.plan.hosts.iter().all(|host| host.refusals.is_empty() && !host.changes.iter().any(planning::counts));
+    if nothing && !planned.plan.hosts.is_empty() && !args.all {
+        let hosts = planned.plan.hosts.len();
+        data_line(&format!("Nothing to do: {hosts} host{} as desired", if hosts == 1 { " is" } else { "s are" }));
+    } else {
+        data(&render(&planned.plan, view));
+    }
+    planning::tell_unobserved(&planned.unobserved);
+    if let Some(file) = &args.out {
+        note(&format!("Saved. To carry out exactly this plan: holdfast apply {}", file.display()));
+    }
+}

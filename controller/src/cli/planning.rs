@@ -1,0 +1,172 @@
+//! What `plan`, `apply`, `drift` and `agent` share: observe hosts, plan each, tell which could not be observed.
+
+use crate::cli::error::CliResult;
+use crate::cli::store_error;
+use crate::fleet::Fleet;
+use crate::observe::{Known, observe};
+use crate::store::Store;
+use crate::transport::Target;
+use crate::view::fold;
+use crate::view::sanitize::one_line;
+use crate::view::terminal::{RED, note, paint};
+use crate::{SystemIds, now};
+use holdfast_inventory::HostName;
+use holdfast_plan::change::{Action, Change, Plan};
+use holdfast_plan::content::Blobs;
+use holdfast_plan::ids::PlanId;
+use holdfast_plan::ledger::{Ledger, LedgerEntry};
+use holdfast_plan::outcome::Outcome;
+use holdfast_plan::planner::{Mode, PlanInput, plan_host, refuse_shared_machines};
+use holdfast_plan::resource::DesiredResource;
+use std::collections::BTreeMap;
+
+/// Which part of a ledger a plan is about. The agent is put on hosts by a built-in blueprint, which a project's
+/// blueprints know nothing of and must not remove.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// What the project's blueprints declare.
+    Project,
+    /// What the built-in blueprint of the agent declares.
+    Agent,
+    /// Everything.
+    All,
+}
+
+impl Scope {
+    fn holds(self, entry: &LedgerEntry) -> bool {
+        let built_in = entry.desired.declared_at == "the built-in agent blueprint";
+        match self {
+            Scope::Project => !built_in,
+            Scope::Agent => built_in,
+            Scope::All => true,
+        }
+    }
+
+    /// The part of a ledger that is in scope.
+    pub fn of(self, ledger: &Ledger) -> Ledger {
+        let mut part = ledger.clone();
+        part.entries.retain(|_, entry| self.holds(entry));
+        part
+    }
+}
+
+/// What is asked for.
+pub struct Wanted {
+    /// How hosts are reached.
+    pub targets: Vec<Target>,
+    /// What each shall have.
+    pub desired: BTreeMap<HostName, Vec<DesiredResource>>,
+    /// The bytes behind the contents.
+    pub blobs: Blobs,
+    /// Against what hosts are compared.
+    pub mode: Mode,
+    /// Which part of the ledgers counts.
+    pub scope: Scope,
+}
+
+/// A plan and what it was made from.
+pub struct Planned {
+    /// The plan of every host that could be observed.
+    pub plan: Plan,
+    /// The others.
+    pub unobserved: Vec<(HostName, Outcome)>,
+    /// What is known of each observed host.
+    pub known: BTreeMap<HostName, Known>,
+    /// The bytes behind the contents, those of the ledgers included.
+    pub blobs: Blobs,
+    /// Processes that the hosts made while they were asked.
+    pub forks: Option<u64>,
+}
+
+/// Observes and plans.
+pub async fn make(store: &Store, fleet: &Fleet, wanted: &Wanted) -> CliResult<Planned> {
+    let observed = observe(store, fleet, wanted.targets.clone(), &wanted.desired, wanted.mode)
+        .await
+        .map_err(|error| store_error(&error))?;
+    let mut known = BTreeMap::new();
+    let mut unobserved = Vec::new();
+    for (host, result) in observed {
+        match result {
+            Ok(found) => {
+                known.insert(host, found);
+            }
+            Err(outcome) => unobserved.push((host, outcome)),
+        }
+    }
+    let mut blobs = wanted.blobs.clone();
+    add_ledger_blobs(store, &known, &mut blobs).await?;
+    let mut hosts = Vec::new();
+    for target in &wanted.targets {
+        let Some(found) = known.get(&target.name) else { continue };
+        let ledger = wanted.scope.of(&found.ledger);
+        let input = PlanInput {
+            desired: wanted.desired.get(&target.name).map_or(&[], Vec::as_slice),
+            ledger: &ledger,
+            machine: found.machine.as_ref(),
+            held: found.held.as_ref(),
+            observation: &found.observation,
+            blobs: &blobs,
+            mode: wanted.mode,
+        };
+        hosts.push(plan_host(&input));
+    }
+    refuse_shared_machines(&mut hosts);
+    let forks = known.values().filter_map(|found| found.observation.forks).reduce(|a, b| a + b);
+    let plan = Plan { id: PlanId::new(&mut SystemIds), at: now(), hosts };
+    Ok(Planned { plan, unobserved, known, blobs, forks })
+}
+
+/// Adds the bytes that ledgers refer to: undo scripts, and what drift is compared with.
+async fn add_ledger_blobs(store: &Store, known: &BTreeMap<HostName, Known>, blobs: &mut Blobs) -> CliResult<()> {
+    for found in known.values() {
+        for entry in found.ledger.entries.values() {
+            let resource = entry.desired.resource.lifecycle();
+            for content in resource.contents().into_iter().chain(resource.undo_contents()) {
+                if blobs.get(&content.sha256).is_none()
+                    && let Some(bytes) = store.blob(&content.sha256).await.map_err(|error| store_error(&error))?
+                {
+                    blobs.insert(bytes);
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Tells whether a change is one that somebody has to know of.
+pub fn counts(change: &Change) -> bool {
+    change.action != Action::NoOp
+}
+
+/// Shows the hosts that could not be observed, equal ones folded.
+pub fn tell_unobserved(unobserved: &[(HostName, Outcome)]) {
+    let texts = unobserved.iter().map(|(host, outcome)| {
+        let mut text = one_line(&outcome.message());
+        if let Some(hint) = outcome.hint() {
+            text.push_str(&format!("\n    {hint}"));
+        }
+        (host.clone(), text)
+    });
+    for block in fold::fold(texts) {
+        note(&format!("{} {}: {}", paint(RED, "not observed:"), block.title(), block.text));
+    }
+}
+
+/// The exit code of `plan` and `drift`: 0 and 2 only if every selected host was observed.
+pub fn exit_code(planned: &Planned, detailed: bool) -> i32 {
+    if !planned.unobserved.is_empty() || planned.plan.hosts.iter().any(|host| !host.refusals.is_empty()) {
+        return 1;
+    }
+    let changes = planned.plan.hosts.iter().any(|host| host.changes.iter().any(counts));
+    if detailed && changes { 2 } else { 0 }
+}
+
+/// The JSON document of a plan.
+pub fn document(planned: &Planned) -> serde_json::Value {
+    let unobserved: Vec<_> = planned
+        .unobserved
+        .iter()
+        .map(|(host, outcome)| serde_json::json!({ "host": host, "outcome": outcome, "message": outcome.message() }))
+        .collect();
+    serde_json::json!({ "schema": 1, "plan": planned.plan, "unobserved": unobserved })
+}

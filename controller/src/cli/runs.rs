@@ -1,0 +1,75 @@
+//! `holdfast runs`: the latest runs, or what one of them did.
+
+use crate::cli::args::{Global, RunsArgs, RunsCommand};
+use crate::cli::error::{CliError, CliResult};
+use crate::cli::{open_store, store_error};
+use crate::load::{Project, Scope};
+use crate::view::recap;
+use crate::view::sanitize::one_line;
+use crate::view::terminal::{data, data_line};
+use crate::view::time::moment;
+use comfy_table::{Table, presets};
+use holdfast_plan::report::Report;
+
+/// Letters of an id that are shown: enough to tell a project's runs apart, and `runs show` takes any beginning.
+const ID_LETTERS: usize = 8;
+
+/// Runs the command.
+pub async fn run(global: &Global, args: &RunsArgs) -> CliResult<i32> {
+    let project = Project::load(global, Scope::Inventory)?;
+    let store = open_store(&project).await?;
+    let doing = |error| store_error(&error);
+    if let Some(RunsCommand::Show { id }) = &args.command {
+        let Some(found) = store.run(id).await.map_err(doing)? else {
+            return Err(CliError::hinted(
+                format!("no run, or more than one, has an id that begins with `{id}`"),
+                "`holdfast runs` lists them",
+            ));
+        };
+        let events = store.events_of_run(&found.run.run).await.map_err(doing)?;
+        let report = Report::fold(events.iter().map(|stored| &stored.record.event));
+        if global.json {
+            let events: Vec<_> = events.iter().map(|stored| &stored.record).collect();
+            data_line(&serde_json::json!({ "schema": 1, "run": found.run.run, "events": events }).to_string());
+            return Ok(0);
+        }
+        data_line(&format!("run      {}", found.run.run));
+        data_line(&format!("command  {}", one_line(&found.run.command)));
+        data_line(&format!("by       {}", one_line(&found.run.by)));
+        data_line(&format!("started  {}", moment(found.run.started)));
+        data_line(&format!(
+            "ended    {}\n",
+            found.run.ended.map_or_else(|| "not yet, or its controller was killed".to_owned(), moment)
+        ));
+        data(&recap::render(&report));
+        return Ok(0);
+    }
+    let runs = store.runs(args.number).await.map_err(doing)?;
+    if global.json {
+        let list: Vec<_> = runs
+            .iter()
+            .map(|run| {
+                serde_json::json!({
+                    "run": run.run, "for": run.kind, "hosts": run.hosts, "by": run.by, "command": run.command,
+                    "started": run.started, "ended": run.ended, "recap": run.recap,
+                })
+            })
+            .collect();
+        data_line(&serde_json::json!({ "schema": 1, "runs": list }).to_string());
+        return Ok(0);
+    }
+    if runs.is_empty() {
+        data_line("No run yet");
+        return Ok(0);
+    }
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING);
+    table.set_header(["RUN", "STARTED", "COMMAND", "HOW IT ENDED"]);
+    for run in &runs {
+        let ended = run.recap.as_ref().map_or_else(|| "has not ended".to_owned(), recap::fleet_line);
+        let id: String = run.run.as_str().chars().take(ID_LETTERS).collect();
+        table.add_row([id, moment(run.started), one_line(&run.command), ended]);
+    }
+    data(&format!("{table}\n"));
+    Ok(0)
+}

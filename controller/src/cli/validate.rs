@@ -1,0 +1,35 @@
+//! `holdfast validate`: checks everything offline.
+
+use crate::cli::args::Global;
+use crate::cli::error::CliResult;
+use crate::load::{Project, Scope};
+use crate::view::terminal::{data_line, note};
+
+/// Runs the command.
+pub fn run(global: &Global) -> CliResult<i32> {
+    let project = Project::load(global, Scope::All)?;
+    let hosts: Vec<_> = project.inventory.hosts().iter().map(|host| host.name.clone()).collect();
+    project.targets(&hosts)?;
+    let desired = project.desired(&hosts)?;
+    for warning in &desired.warnings.0 {
+        note(&format!("warning: {warning}"));
+    }
+    let resources: usize = desired.hosts.values().map(Vec::len).sum();
+    if global.json {
+        let warnings: Vec<String> = desired.warnings.0.iter().map(ToString::to_string).collect();
+        data_line(
+            &serde_json::json!({
+                "schema": 1, "hosts": hosts.len(), "blueprints": project.blueprints.len(),
+                "resources": resources, "warnings": warnings,
+            })
+            .to_string(),
+        );
+    } else {
+        data_line(&format!(
+            "Valid: {} hosts, {} blueprints, {resources} resources in all",
+            hosts.len(),
+            project.blueprints.len()
+        ));
+    }
+    Ok(0)
+}

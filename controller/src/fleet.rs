@@ -1,0 +1,106 @@
+//! Works on many hosts at once: a bounded number of tasks, each contained, so that one host's trouble is its own.
+
+use crate::transport::agent::{AGENT_PATH, AgentSession};
+use crate::transport::{Context, Session, Target, Traffic, TransportError, Via, connect};
+use holdfast_inventory::HostName;
+use std::future::Future;
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+/// Connections to the fleet, and what went over them.
+#[derive(Clone)]
+pub struct Fleet {
+    context: Context,
+    traffic: Arc<Mutex<Traffic>>,
+    forks: usize,
+}
+
+impl Fleet {
+    /// Sets up; nothing is contacted.
+    pub fn new(context: Context, forks: usize) -> Self {
+        Self { context, traffic: Arc::default(), forks }
+    }
+
+    /// How many hosts are worked on at a time.
+    pub fn forks(&self) -> usize {
+        self.forks
+    }
+
+    /// Opens a session by the carrier that the target names.
+    pub async fn open(&self, target: &Target) -> Result<Box<dyn Session>, TransportError> {
+        let session = connect(target, &self.context).await?;
+        match target.via {
+            Via::Agent => Ok(Box::new(AgentSession::open(session, AGENT_PATH, target).await?)),
+            Via::Ssh | Via::Local => Ok(session),
+        }
+    }
+
+    /// Opens a session to the agent of a host, whatever carries programs to it.
+    pub async fn open_agent(&self, target: &Target) -> Result<AgentSession, TransportError> {
+        let session = connect(target, &self.context).await?;
+        AgentSession::open(session, AGENT_PATH, target).await
+    }
+
+    /// Closes a session and counts what went over it.
+    pub async fn close(&self, session: Box<dyn Session>) {
+        *self.traffic.lock().unwrap_or_else(PoisonError::into_inner) += session.traffic();
+        session.close().await;
+    }
+
+    /// What went over all closed sessions.
+    pub fn traffic(&self) -> Traffic {
+        *self.traffic.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Does `work` for every target, at most `forks` at a time, and gives the results in the order of the targets.
+    ///
+    /// A panic in the work of one host becomes its `TransportError::Panicked`; the others go on.
+    pub async fn each<T, F, W>(&self, targets: Vec<Target>, work: W) -> Vec<(HostName, Result<T, TransportError>)>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, TransportError>> + Send + 'static,
+        W: Fn(Self, Target) -> F,
+    {
+        let permits = Arc::new(Semaphore::new(self.forks));
+        let mut tasks = JoinSet::new();
+        let mut places = std::collections::HashMap::new();
+        let mut results: Vec<(HostName, Option<Result<T, TransportError>>)> =
+            targets.iter().map(|target| (target.name.clone(), None)).collect();
+        for (place, target) in targets.into_iter().enumerate() {
+            let permits = Arc::clone(&permits);
+            let future = work(self.clone(), target);
+            let handle = tasks.spawn(async move {
+                let _permit = permits.acquire_owned().await.expect("the semaphore is never closed");
+                (place, future.await)
+            });
+            places.insert(handle.id(), place);
+        }
+        while let Some(joined) = tasks.join_next().await {
+            match joined {
+                Ok((place, result)) => results[place].1 = Some(result),
+                Err(error) => {
+                    if let Some(place) = places.get(&error.id()) {
+                        results[*place].1 = Some(Err(TransportError::Panicked { detail: error.to_string() }));
+                    }
+                }
+            }
+        }
+        results
+            .into_iter()
+            .map(|(host, result)| (host, result.expect("every task was joined")))
+            .collect()
+    }
+}
+
+/// Raises the limit of open files to what the system allows, and says how many hosts then fit at a time.
+///
+/// A session takes one descriptor; the store, the terminal and the known_hosts files need a few dozen.
+pub fn raise_descriptor_limit() -> usize {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    const OURS: u64 = 64;
+    let limit = getrlimit(Resource::Nofile);
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
+    let open = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    usize::try_from(open.saturating_sub(OURS).max(1)).unwrap_or(usize::MAX)
+}

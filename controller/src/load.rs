@@ -1,0 +1,314 @@
+//! Loads a project: finds it, reads its files, and reports every problem of all of them at once.
+//!
+//! Reading is all that is done here: what the texts mean is decided in the inventory crate and the core.
+
+use crate::cli::args::Global;
+use crate::cli::error::{CliError, CliResult};
+use crate::config::{Config, PROJECT_FILE, StoreUrl, find_project};
+use crate::transport::{Become, HostKeyPolicy, Target, Timeouts, Via};
+use holdfast_inventory::diagnostic::{Located, Location, Problem, Problems, SourceFile};
+use holdfast_inventory::{HostName, HostSettings, Inventory, Pattern, SecretRef, SshSettings, settings, vars};
+use holdfast_plan::blueprint::{self, Blueprint};
+use holdfast_plan::desired::{Desired, DesiredInput, Files, Fleet};
+use holdfast_plan::render::{Values, render_host_field};
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A loaded project.
+pub struct Project {
+    /// Its folder.
+    pub root: PathBuf,
+    /// What `holdfast.toml` says.
+    pub config: Config,
+    /// Who the fleet is.
+    pub inventory: Inventory,
+    /// What hosts shall have.
+    pub blueprints: Vec<Blueprint>,
+    /// The files that blueprints refer to.
+    pub files: Files,
+    limit: Option<String>,
+}
+
+/// How much of a project a command needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// The inventory alone: a broken blueprint shall not keep anybody from running a command.
+    Inventory,
+    /// The blueprints too.
+    All,
+}
+
+/// The largest file that a blueprint may refer to. It is held in memory and in the store.
+const FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
+
+impl Project {
+    /// Loads the project that the flags name, or the one around the working folder.
+    pub fn load(global: &Global, scope: Scope) -> CliResult<Self> {
+        let start = global.directory.clone().unwrap_or_else(|| PathBuf::from("."));
+        let root = find_project(&start).map_err(|error| {
+            CliError::hinted(crate::cli::error::chain(&error), "`holdfast init` makes a project; -C DIR names one")
+        })?;
+        let path = root.join(PROJECT_FILE);
+        let text = fs::read_to_string(&path).map_err(|error| CliError::doing(format!("read {}", path.display()), &error))?;
+        let (config, mut problems) = Config::parse(&SourceFile::new(&path, text));
+        let inventory_files = match global.inventory.as_slice() {
+            [] => read_all(&root, &config.inventory, &config, &mut problems),
+            flags => {
+                let named: Vec<Located<String>> =
+                    flags.iter().map(|flag| Located::nowhere(flag.to_string_lossy().into_owned())).collect();
+                read_all(Path::new("."), &named, &config, &mut problems)
+            }
+        };
+        let (mut inventory, found) = Inventory::read(&inventory_files, &config.ssh);
+        problems.extend(found);
+        inventory.set_extra(vars::read_extra(global.extra.iter().map(String::as_str), &mut problems));
+        inventory.override_settings(&SshSettings {
+            user: global.user.clone().map(Located::nowhere),
+            becomes: global.become_root.then(|| Located::nowhere(settings::Become::Sudo)),
+            ..SshSettings::default()
+        });
+        let mut project = Self {
+            root: root.clone(),
+            inventory,
+            blueprints: Vec::new(),
+            files: Files::new(),
+            limit: global.limit.clone(),
+            config,
+        };
+        if scope == Scope::All {
+            for file in read_all(&root, &project.config.blueprints, &project.config, &mut problems) {
+                let blueprint = blueprint::parse(&file, &mut problems);
+                for reference in blueprint.references() {
+                    project.files.entry(reference.path.clone()).or_insert_with(|| read_bytes(&reference.path));
+                }
+                project.blueprints.push(blueprint);
+            }
+        }
+        problems.into_result(project).map_err(CliError::from)
+    }
+
+    /// Where the store lies.
+    pub fn store_path(&self) -> PathBuf {
+        let StoreUrl::Sqlite(path) = &self.config.store;
+        self.root.join(expand_home(path))
+    }
+
+    /// How many hosts are worked on at a time.
+    pub fn forks(&self, global: &Global) -> usize {
+        global.forks.map_or(self.config.forks, usize::from)
+    }
+
+    /// Selects hosts by a command's own pattern, narrowed by `--limit`.
+    pub fn select(&self, pattern: Option<&str>) -> CliResult<Vec<HostName>> {
+        let mut hosts = self.select_one("PATTERN", pattern.unwrap_or("all"))?;
+        if let Some(limit) = &self.limit {
+            let limited: BTreeSet<HostName> = self.select_one("--limit", limit)?.into_iter().collect();
+            hosts.retain(|host| limited.contains(host));
+        }
+        if hosts.is_empty() {
+            return Err(CliError::hinted("no host is selected", "`holdfast hosts` lists them, `--graph` shows the groups"));
+        }
+        Ok(hosts)
+    }
+
+    fn select_one(&self, flag: &str, text: &str) -> CliResult<Vec<HostName>> {
+        if text == "all" {
+            return Ok(self.inventory.hosts().iter().map(|host| host.name.clone()).collect());
+        }
+        let file = SourceFile::new(flag, text);
+        let at = Location::new(&file, 0..text.len());
+        let hosts = Pattern::parse(text)
+            .and_then(|pattern| {
+                let hosts = self.inventory.select(&pattern)?;
+                Ok(hosts.into_iter().map(|host| host.name.clone()).collect())
+            })
+            .map_err(|errors| errors.into_problems(Some(&at)))?;
+        Ok(hosts)
+    }
+
+    /// Works out what hosts shall have.
+    pub fn desired(&self, hosts: &[HostName]) -> CliResult<Desired> {
+        let input = DesiredInput { blueprints: &self.blueprints, inventory: self, files: &self.files };
+        Desired::build(input, hosts).map_err(CliError::from)
+    }
+
+    /// Resolves how hosts are reached; every problem at once.
+    pub fn targets(&self, hosts: &[HostName]) -> CliResult<Vec<Target>> {
+        let mut problems = Problems::new();
+        let mut targets = Vec::with_capacity(hosts.len());
+        for name in hosts {
+            if let Some(host) = self.inventory.host(name.as_str()) {
+                targets.extend(self.target(name, &host.settings, &host.declared_at, &mut problems));
+            }
+        }
+        problems.into_result(targets).map_err(CliError::from)
+    }
+
+    fn target(
+        &self,
+        name: &HostName,
+        settings: &HostSettings,
+        declared_at: &Location,
+        problems: &mut Problems,
+    ) -> Option<Target> {
+        let values = self.values(name);
+        let mut render = |field: &Located<String>, check: fn(&str) -> Result<(), &'static str>| {
+            let at = field.at.clone().unwrap_or_else(|| declared_at.clone());
+            match render_host_field(&field.value, &values) {
+                Ok(text) => match check(&text) {
+                    Ok(()) => return Some(text),
+                    Err(why) => problems.push(Problem::at(at, format!("`{text}` for host `{name}`: {why}"))),
+                },
+                Err(fault) => {
+                    let mut problem = Problem::at(at, format!("{} (for host `{name}`)", fault.message));
+                    problem.help = fault.help;
+                    problems.push(problem);
+                }
+            }
+            None
+        };
+        let address = match &settings.address {
+            Some(field) => render(field, settings::check_address)?,
+            None => name.to_string(),
+        };
+        let state_dir = match &settings.state_dir {
+            Some(field) => Some(render(field, settings::check_state_dir)?),
+            None => None,
+        };
+        let user = settings.user.clone().or_else(login_name);
+        let Some(user) = user else {
+            problems.push(
+                Problem::at(declared_at.clone(), format!("host `{name}` has no `user`, and the name of yours is unknown"))
+                    .help("set user under [ssh] in holdfast.toml, or use -u USER"),
+            );
+            return None;
+        };
+        let mut target = Target::new(name.clone(), address, user);
+        target.port = settings.port;
+        target.identities = settings.identity.iter().map(|path| expand_home(path)).collect();
+        target.password_env = settings.password.as_ref().map(|SecretRef::Env(variable)| variable.clone());
+        target.host_keys = match settings.host_keys {
+            settings::HostKeys::Strict => HostKeyPolicy::Strict,
+            settings::HostKeys::AcceptNew => HostKeyPolicy::AcceptNew,
+        };
+        let or = |ms: Option<u64>, default: Duration| ms.map_or(default, Duration::from_millis);
+        let usual = Timeouts::default();
+        target.timeouts = Timeouts {
+            connect: or(settings.connect_timeout_ms, usual.connect),
+            handshake: or(settings.handshake_timeout_ms, usual.handshake),
+            auth: or(settings.auth_timeout_ms, usual.auth),
+        };
+        target.r#become = match settings.becomes {
+            settings::Become::None => Become::No,
+            settings::Become::Sudo => Become::Sudo,
+        };
+        target.via = match settings.via {
+            settings::Via::Ssh => Via::Ssh,
+            settings::Via::Agent => Via::Agent,
+            settings::Via::Local => Via::Local,
+        };
+        target.state_dir = state_dir;
+        Some(target)
+    }
+}
+
+impl Fleet for Project {
+    fn hosts(&self) -> Vec<HostName> {
+        self.inventory.hosts().iter().map(|host| host.name.clone()).collect()
+    }
+
+    fn select(&self, pattern: &str, at: &Location) -> Result<BTreeSet<HostName>, Problems> {
+        Pattern::parse(pattern)
+            .and_then(|pattern| {
+                let hosts = self.inventory.select(&pattern)?;
+                Ok(hosts.into_iter().map(|host| host.name.clone()).collect())
+            })
+            .map_err(|errors| errors.into_problems(Some(at)))
+    }
+
+    fn values(&self, host: &HostName) -> Values {
+        let vars = self.inventory.vars_of(host.as_str()).unwrap_or_default();
+        vars.into_iter()
+            .map(|(name, var)| {
+                let value = serde_json::to_value(&var.value).expect("values are strings, numbers, lists and maps");
+                (name, value)
+            })
+            .collect()
+    }
+}
+
+/// Follows paths and globs (sorted by bytes) and reads each file once.
+fn read_all(root: &Path, globs: &[Located<String>], config: &Config, problems: &mut Problems) -> Vec<Arc<SourceFile>> {
+    let mut seen = BTreeSet::new();
+    let mut files = Vec::new();
+    for entry in globs {
+        let at = entry.at.clone().unwrap_or_else(|| Location::new(&config.file, 0..0));
+        let pattern = root.join(expand_home(Path::new(&entry.value)));
+        let paths = match glob::glob(&pattern.to_string_lossy()) {
+            Ok(paths) => paths,
+            Err(error) => {
+                problems.push(Problem::at(at, format!("`{}` is not a glob: {}", entry.value, error.msg)));
+                continue;
+            }
+        };
+        let mut paths: Vec<PathBuf> = paths.filter_map(Result::ok).filter(|path| path.is_file()).collect();
+        paths.sort_by(|a, b| a.as_os_str().as_encoded_bytes().cmp(b.as_os_str().as_encoded_bytes()));
+        if paths.is_empty() {
+            problems.push(
+                Problem::at(at, format!("`{}` matches no file", entry.value))
+                    .help(format!("paths are relative to {}", root.display())),
+            );
+            continue;
+        }
+        for path in paths {
+            if !seen.insert(path.clone()) {
+                continue;
+            }
+            match fs::read_to_string(&path) {
+                Ok(text) => files.push(SourceFile::new(shown(&path), text)),
+                Err(error) => problems.push(Problem::at(at.clone(), format!("can't read {}: {error}", path.display()))),
+            }
+        }
+    }
+    files
+}
+
+/// Shows a path relative to the working folder where it is below it; it stays a path that can be opened.
+fn shown(path: &Path) -> PathBuf {
+    std::env::current_dir()
+        .ok()
+        .and_then(|folder| folder.canonicalize().ok())
+        .and_then(|folder| path.strip_prefix(folder).ok().map(Path::to_path_buf))
+        .unwrap_or_else(|| path.to_path_buf())
+}
+
+fn read_bytes(path: &Path) -> Result<Arc<[u8]>, String> {
+    let bytes = fs::metadata(path).map_err(|error| error.to_string())?.len();
+    if bytes > FILE_BYTES_MAX {
+        return Err(format!("it has {bytes} bytes; the limit is {FILE_BYTES_MAX}"));
+    }
+    fs::read(path).map(Arc::from).map_err(|error| error.to_string())
+}
+
+/// Resolves a leading `~/`.
+fn expand_home(path: &Path) -> PathBuf {
+    match (path.strip_prefix("~"), home()) {
+        (Ok(rest), Some(home)) => home.join(rest),
+        _ => path.to_path_buf(),
+    }
+}
+
+/// The user's home folder.
+pub fn home() -> Option<PathBuf> {
+    etcetera::home_dir().ok()
+}
+
+/// The name of the user who runs Holdfast.
+pub fn login_name() -> Option<String> {
+    ["LOGNAME", "USER"].iter().find_map(|name| std::env::var(name).ok()).filter(|name| !name.is_empty()).or_else(|| {
+        rustix::process::geteuid().is_root().then(|| "root".to_owned())
+    })
+}

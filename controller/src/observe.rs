@@ -1,0 +1,282 @@
+//! Asks hosts what they are: one connection and one exec per host carries facts, identity, jobs and every probe.
+//!
+//! What jobs of earlier runs say is recorded here, whatever command asked: the ledger that a plan is made from holds
+//! all that hosts know. Nothing is written on any host.
+
+use crate::fleet::Fleet;
+use crate::link::{self, OBSERVE_TIMEOUT};
+use crate::now;
+use crate::outcomes;
+use crate::store::{Store, StoreError};
+use crate::transport::{Target, TransportError};
+use crate::view::progress::Progress;
+use holdfast_agent::program::{self, ObserveRequest};
+use holdfast_inventory::HostName;
+use holdfast_plan::content::sha256_hex;
+use holdfast_plan::event::{Event, HoldReason, JobEnded};
+use holdfast_plan::ids::{AttemptId, MachineId};
+use holdfast_plan::job::observe_body;
+use holdfast_plan::ledger::Ledger;
+use holdfast_plan::observation::{JobReport, JobState, Observation, Observed};
+use holdfast_plan::outcome::Outcome;
+use holdfast_plan::planner::{Mode, to_observe};
+use holdfast_plan::resource::DesiredResource;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// What is known of one host after it was asked.
+#[derive(Debug)]
+pub struct Known {
+    /// What the host said.
+    pub observation: Observation,
+    /// The machine that the store has behind this name.
+    pub machine: Option<MachineId>,
+    /// Its ledger, with all that its jobs said.
+    pub ledger: Ledger,
+    /// Why the machine is held.
+    pub held: Option<HoldReason>,
+}
+
+/// Why a host could not be observed.
+#[derive(Debug)]
+pub enum Unobserved {
+    /// The host: data.
+    Host(Outcome),
+    /// Our own store: the controller can't go on.
+    Store(StoreError),
+}
+
+/// How often a host is asked again because its jobs told of resources that were not asked for.
+const ROUNDS_MAX: usize = 2;
+
+/// Observes hosts. `desired` gives the resources of each (empty for facts alone).
+pub async fn observe(
+    store: &Store,
+    fleet: &Fleet,
+    targets: Vec<Target>,
+    desired: &BTreeMap<HostName, Vec<DesiredResource>>,
+    mode: Mode,
+) -> Result<Vec<(HostName, Result<Known, Outcome>)>, StoreError> {
+    let progress = Arc::new(Progress::new("observing", targets.len()));
+    let desired: Arc<BTreeMap<HostName, Arc<[DesiredResource]>>> =
+        Arc::new(desired.iter().map(|(host, list)| (host.clone(), Arc::from(list.as_slice()))).collect());
+    let open: Arc<BTreeSet<AttemptId>> =
+        Arc::new(store.unfinished_attempts().await?.into_iter().map(|attempt| attempt.attempt).collect());
+    let bound: Arc<BTreeMap<MachineId, HostName>> = Arc::new(
+        store.hosts().await?.into_iter().filter_map(|view| Some((view.machine?, view.host))).collect(),
+    );
+    let store_of = store.clone();
+    let results = fleet
+        .each(targets, move |fleet, target| {
+            let (store, desired, progress) = (store_of.clone(), Arc::clone(&desired), Arc::clone(&progress));
+            let (open, bound) = (Arc::clone(&open), Arc::clone(&bound));
+            async move {
+                let host = target.name.clone();
+                progress.begin(&host);
+                let list = desired.get(&host).cloned().unwrap_or_else(|| Arc::from([]));
+                let known = observe_host(&store, &fleet, &target, &list, mode, &open, &bound).await;
+                progress.end(&host);
+                Ok(known)
+            }
+        })
+        .await;
+    let seen: Vec<HostName> =
+        results.iter().filter(|(_, result)| matches!(result, Ok(Ok(_)))).map(|(host, _)| host.clone()).collect();
+    store.mark_seen(&seen, now()).await?;
+    results
+        .into_iter()
+        .map(|(host, result)| match result {
+            Ok(Ok(known)) => Ok((host, Ok(known))),
+            Ok(Err(Unobserved::Host(outcome))) => Ok((host, Err(outcome))),
+            Ok(Err(Unobserved::Store(error))) => Err(error),
+            Err(error) => Ok((host, Err(outcomes::unreachable(&error)))),
+        })
+        .collect()
+}
+
+async fn observe_host(
+    store: &Store,
+    fleet: &Fleet,
+    target: &Target,
+    desired: &[DesiredResource],
+    mode: Mode,
+    open: &BTreeSet<AttemptId>,
+    bound: &BTreeMap<MachineId, HostName>,
+) -> Result<Known, Unobserved> {
+    let host = &target.name;
+    let known = store.host(host).await.map_err(Unobserved::Store)?;
+    let mut machine = known.as_ref().and_then(|known| known.machine.clone());
+    let held = known.as_ref().and_then(|known| known.held.clone());
+    let facts_digest = known.and_then(|known| known.facts_digest);
+    let mut ledger = ledger_of(store, machine.as_ref()).await?;
+    let mut session = match fleet.open(target).await {
+        Ok(session) => session,
+        Err(error) => return Err(unreachable_host(store, host, machine, held.is_some(), &error).await),
+    };
+    let mut rounds = 0;
+    let result = loop {
+        rounds += 1;
+        let asked = to_observe(desired, &ledger, mode);
+        let observation = match ask(session.as_mut(), target, &asked).await {
+            Ok(observation) => observation,
+            Err(outcome) => break Err(Unobserved::Host(outcome)),
+        };
+        if machine.is_none() && let Some(found) = &observation.machine {
+            // An id that nobody has yet: an apply that was killed before it could say so, or another controller.
+            if let Some(other) = bound.get(found).filter(|other| *other != host) {
+                break Err(Unobserved::Host(Outcome::Held {
+                    why: format!("this is the machine of host `{other}`: two names for one host; remove one of them from the inventory"),
+                }));
+            }
+            let event = Event::MachineSeen { machine: found.clone(), host: host.clone() };
+            if let Err(error) = store.append(now(), vec![event]).await {
+                break Err(Unobserved::Store(error));
+            }
+            machine = Some(found.clone());
+        }
+        if let Err(error) = record(store, machine.as_ref(), facts_digest.as_deref(), open, &observation).await {
+            break Err(Unobserved::Store(error));
+        }
+        ledger = match ledger_of(store, machine.as_ref()).await {
+            Ok(ledger) => ledger,
+            Err(error) => break Err(error),
+        };
+        let complete = to_observe(desired, &ledger, mode)
+            .iter()
+            .all(|resource| observation.resources.contains_key(&resource.address));
+        if complete || rounds == ROUNDS_MAX {
+            break Ok(observation);
+        }
+    };
+    fleet.close(session).await;
+    let observation = result?;
+    Ok(Known { observation, machine, ledger, held })
+}
+
+async fn ledger_of(store: &Store, machine: Option<&MachineId>) -> Result<Ledger, Unobserved> {
+    match machine {
+        Some(machine) => store.ledger(machine).await.map_err(Unobserved::Store),
+        None => Ok(Ledger::default()),
+    }
+}
+
+/// A changed host key holds the machine (LEGACY S17); any other failure to connect is only data.
+async fn unreachable_host(
+    store: &Store,
+    host: &HostName,
+    machine: Option<MachineId>,
+    already_held: bool,
+    error: &TransportError,
+) -> Unobserved {
+    let changed = matches!(error, TransportError::HostKeyChanged { .. } | TransportError::HostKeyRevoked { .. });
+    if changed && !already_held {
+        let event = Event::MachineHeld { host: host.clone(), machine, why: HoldReason::HostKeyChanged };
+        if let Err(error) = store.append(now(), vec![event]).await {
+            return Unobserved::Store(error);
+        }
+    }
+    Unobserved::Host(outcomes::unreachable(error))
+}
+
+/// Sends one observe over an open session.
+pub async fn ask(
+    session: &mut dyn crate::transport::Session,
+    target: &Target,
+    resources: &[&DesiredResource],
+) -> Result<Observation, Outcome> {
+    let (body, addresses) = observe_body(resources);
+    let nonce = link::nonce();
+    let request = ObserveRequest { state_dir: target.state_dir.as_deref(), facts: true, body: body.as_str() };
+    let program = program::observe(&nonce, &request);
+    let exchange = link::exchange(session, &nonce, program, Vec::new(), OBSERVE_TIMEOUT, &mut |_, _| {}).await;
+    if let Some(error) = &exchange.failed {
+        let (kind, detail) = outcomes::not_sent(error);
+        return Err(Outcome::Unreachable { kind, detail });
+    }
+    let mut reply = exchange.reply;
+    if let Some((refusal, detail)) = reply.refused {
+        return Err(Outcome::Refused { kind: outcomes::refusal_kind(refusal), detail });
+    }
+    let jobs = reply.job_reports();
+    let resources = addresses
+        .into_iter()
+        .zip(0u32..)
+        .map(|(address, id)| {
+            let observed = Observed {
+                attributes: reply.attributes.remove(&id).unwrap_or_default(),
+                text: reply.texts.remove(&id),
+            };
+            (address, observed)
+        })
+        .collect();
+    Ok(Observation {
+        host: target.name.clone(),
+        at: now(),
+        machine: reply.machine.map(MachineId),
+        epoch: reply.epoch,
+        facts: reply.facts,
+        jobs,
+        resources,
+        forks: reply.forks,
+    })
+}
+
+/// Facts that differ at every observation and say nothing about the host having changed.
+const VOLATILE_FACTS: [&str; 4] = ["uptime", "loadavg", "memory_free_kib", "boot_id"];
+
+/// Records what is new: the machine, its facts, and what its jobs say. An observation without change is no event.
+async fn record(
+    store: &Store,
+    machine: Option<&MachineId>,
+    known_digest: Option<&str>,
+    open: &BTreeSet<AttemptId>,
+    observation: &Observation,
+) -> Result<(), StoreError> {
+    let host = &observation.host;
+    let mut events = Vec::new();
+    let mut facts = observation.facts.clone();
+    facts.0.retain(|key, _| !VOLATILE_FACTS.contains(&key.as_str()));
+    let lines: String = facts.0.iter().map(|(key, value)| format!("{key} {value}\n")).collect();
+    let facts_digest = sha256_hex(lines.as_bytes());
+    if known_digest != Some(facts_digest.as_str()) {
+        events.push(Event::HostObserved {
+            host: host.clone(),
+            machine: observation.machine.clone(),
+            facts_digest,
+            facts,
+        });
+    }
+    if let Some(machine) = machine {
+        for job in observation.jobs.iter().filter(|job| open.contains(&job.attempt)) {
+            events.extend(job_events(machine, job));
+        }
+    }
+    if !events.is_empty() {
+        store.append(now(), events).await?;
+    }
+    Ok(())
+}
+
+/// The events that a job's report stands for; a job that still runs has not ended.
+pub fn job_events(machine: &MachineId, job: &JobReport) -> Vec<Event> {
+    let mut events: Vec<Event> = job
+        .steps
+        .iter()
+        .map(|report| Event::StepReported {
+            machine: machine.clone(),
+            attempt: job.attempt.clone(),
+            report: report.clone(),
+        })
+        .collect();
+    let ended = match job.state {
+        JobState::Running => return events,
+        JobState::Done => match &job.end {
+            Some(end) => JobEnded::Ended { end: end.clone() },
+            None => JobEnded::Interrupted,
+        },
+        JobState::Interrupted => JobEnded::Interrupted,
+        JobState::Unstarted | JobState::Untransferred => JobEnded::NeverStarted,
+    };
+    events.push(Event::JobEnded { machine: machine.clone(), attempt: job.attempt.clone(), ended });
+    events
+}

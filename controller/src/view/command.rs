@@ -1,0 +1,162 @@
+//! Shows the output of ad-hoc commands: gathered with equal ones folded, streamed line by line, or as NDJSON.
+
+use crate::output::{Collected, Output};
+use crate::transport::Stream;
+use crate::view::fold::fold;
+use crate::view::progress::Progress;
+use crate::view::recap::word;
+use crate::view::sanitize::{one_line, visible};
+use crate::view::terminal::{BOLD, DIM, data, data_line, paint};
+use holdfast_inventory::HostName;
+use holdfast_plan::outcome::Outcome;
+use holdfast_plan::report::Report;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Bytes of an unfinished line kept while streaming; a longer line is shown in pieces.
+const LINE_BYTES_MAX: usize = 8 * 1024;
+
+/// Keeps what every host printed, and shows equal ones once.
+#[derive(Debug, Default)]
+pub struct Gathered(Mutex<BTreeMap<HostName, String>>);
+
+impl Output for Gathered {
+    fn chunk(&self, _: &HostName, _: Stream, _: &[u8]) {}
+
+    fn over(&self, host: &HostName, _: &Outcome, collected: Collected) {
+        let mut text = visible(&collected.stdout.bytes());
+        let errors = visible(&collected.stderr.bytes());
+        if !text.is_empty() && !text.ends_with('\n') {
+            text.push('\n');
+        }
+        for line in errors.lines() {
+            text.push_str(&format!("{} {line}\n", paint(DIM, "stderr:")));
+        }
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(host.clone(), text);
+    }
+}
+
+impl Gathered {
+    /// Shows everything: each different output under the hosts that gave it.
+    pub fn show(&self, report: &Report) {
+        let texts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let blocks = report.hosts.iter().map(|(host, row)| {
+            let mut text = texts.get(host).cloned().unwrap_or_default();
+            if let Some(outcome) = row.outcome.as_ref().filter(|outcome| !matches!(outcome, Outcome::Ok)) {
+                text.push_str(&format!("{}: {}\n", word(outcome), one_line(&outcome.message())));
+                if let Some(hint) = outcome.hint() {
+                    text.push_str(&format!("  {}\n", paint(DIM, hint)));
+                }
+            }
+            (host.clone(), text)
+        });
+        for block in fold(blocks) {
+            data(&format!("{}\n{}", paint(BOLD, block.title()), block.text));
+        }
+    }
+}
+
+/// Shows each line as it comes, with its host in front.
+pub struct Streamed {
+    progress: Arc<Progress>,
+    width: usize,
+    prefixed: bool,
+    rests: Mutex<HashMap<(HostName, Stream), Vec<u8>>>,
+}
+
+impl Streamed {
+    /// Sets up; without `prefixed` (one host) lines stand alone.
+    pub fn new(progress: Arc<Progress>, width: usize, prefixed: bool) -> Self {
+        Self { progress, width, prefixed, rests: Mutex::default() }
+    }
+
+    fn line(&self, host: &HostName, stream: Stream, line: &[u8]) {
+        let shown = visible(line);
+        let text = if self.prefixed {
+            format!("{} {shown}", paint(BOLD, format!("{:<1$}", format!("{host}:"), self.width + 1)))
+        } else {
+            shown
+        };
+        match stream {
+            Stream::Stdout => self.progress.data(&format!("{text}\n")),
+            Stream::Stderr => self.progress.print(&text),
+        }
+    }
+
+    /// Shows lines that never ended.
+    pub fn finish(&self) {
+        let mut rests = self.rests.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut left: Vec<_> = rests.drain().filter(|(_, rest)| !rest.is_empty()).collect();
+        left.sort_by(|((a, _), _), ((b, _), _)| a.cmp(b));
+        drop(rests);
+        for ((host, stream), rest) in left {
+            self.line(&host, stream, &rest);
+        }
+    }
+}
+
+impl Output for Streamed {
+    fn chunk(&self, host: &HostName, stream: Stream, bytes: &[u8]) {
+        let mut whole = Vec::new();
+        {
+            let mut rests = self.rests.lock().unwrap_or_else(PoisonError::into_inner);
+            let rest = rests.entry((host.clone(), stream)).or_default();
+            for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
+                rest.extend_from_slice(piece);
+                if piece.ends_with(b"\n") || rest.len() >= LINE_BYTES_MAX {
+                    let mut line = std::mem::take(rest);
+                    if line.ends_with(b"\n") {
+                        line.pop();
+                    }
+                    whole.push(line);
+                }
+            }
+        }
+        for line in whole {
+            self.line(host, stream, &line);
+        }
+    }
+
+    fn over(&self, host: &HostName, outcome: &Outcome, _: Collected) {
+        if outcome.is_bad() {
+            self.progress.print(&format!("{host}: {}", one_line(&outcome.message())));
+        }
+    }
+}
+
+/// One JSON document a line: each host as it ends, then the recap.
+pub struct NdJson(Arc<Progress>);
+
+impl NdJson {
+    /// Sets up.
+    pub fn new(progress: Arc<Progress>) -> Self {
+        Self(progress)
+    }
+
+    /// Writes the hosts that printed nothing because they could not be reached, and the recap.
+    pub fn finish(&self, report: &Report) {
+        for (host, row) in &report.hosts {
+            if let Some(outcome @ (Outcome::Unreachable { .. } | Outcome::Refused { .. } | Outcome::Skipped { .. } | Outcome::Cancelled | Outcome::Held { .. })) = &row.outcome {
+                data_line(&serde_json::json!({ "schema": 1, "host": host, "outcome": outcome, "message": outcome.message() }).to_string());
+            }
+        }
+        data_line(&serde_json::json!({ "schema": 1, "recap": report.tally }).to_string());
+    }
+}
+
+impl Output for NdJson {
+    fn chunk(&self, _: &HostName, _: Stream, _: &[u8]) {}
+
+    fn over(&self, host: &HostName, outcome: &Outcome, collected: Collected) {
+        let line = serde_json::json!({
+            "schema": 1,
+            "host": host,
+            "outcome": outcome,
+            "stdout": String::from_utf8_lossy(&collected.stdout.bytes()),
+            "stderr": String::from_utf8_lossy(&collected.stderr.bytes()),
+            "left_out_bytes": collected.stdout.left_out() + collected.stderr.left_out(),
+        });
+        self.0.data(&format!("{line}\n"));
+    }
+}
+

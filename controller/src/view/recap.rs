@@ -1,0 +1,78 @@
+//! The end of a run: a row per host with equal ones folded, then one line for the fleet.
+
+use crate::view::fold;
+use crate::view::sanitize::{one_line, visible};
+use crate::view::terminal::{BOLD, DIM, GREEN, RED, YELLOW, paint};
+use holdfast_plan::outcome::{Outcome, Tally};
+use holdfast_plan::report::{HostReport, Report};
+
+/// Renders the recap of an apply.
+pub fn render(report: &Report) -> String {
+    let mut text = String::new();
+    for block in fold::fold(report.hosts.iter().map(|(host, row)| (host.clone(), host_text(row)))) {
+        text.push_str(&format!("{} {}\n", paint(BOLD, block.title()), block.text));
+    }
+    text.push_str(&fleet_line(&report.tally));
+    text.push('\n');
+    text
+}
+
+fn host_text(row: &HostReport) -> String {
+    let mut text = format!(
+        "{} ok={} changed={} failed={} skipped={}",
+        row.outcome.as_ref().map_or_else(|| "not ended".to_owned(), word),
+        row.ok,
+        row.changed,
+        row.failed,
+        row.skipped
+    );
+    if let Some(outcome) = row.outcome.as_ref().filter(|outcome| outcome.is_bad()) {
+        text.push_str(&format!("\n    {}", one_line(&outcome.message())));
+        if let Some(hint) = outcome.hint() {
+            text.push_str(&format!("\n    {}", paint(DIM, hint)));
+        }
+    }
+    if let Some((address, words)) = &row.last_words {
+        let words = visible(words);
+        if !words.trim().is_empty() {
+            text.push_str(&format!("\n    last words of {}:", one_line(&address.to_string())));
+            for line in words.trim_end().lines() {
+                text.push_str(&format!("\n    | {line}"));
+            }
+        }
+    }
+    for (address, what) in &row.left {
+        text.push_str(&format!("\n    left by {}: {}", one_line(&address.to_string()), one_line(what)));
+    }
+    text
+}
+
+/// The outcome's word in its colour.
+pub fn word(outcome: &Outcome) -> String {
+    let style = match outcome {
+        Outcome::Ok => GREEN,
+        Outcome::Changed { .. } => YELLOW,
+        _ => RED,
+    };
+    paint(style, outcome.word())
+}
+
+/// The line of the fleet: only counts that are not 0, and of how many hosts.
+pub fn fleet_line(tally: &Tally) -> String {
+    let counts = [
+        (tally.ok, "ok"),
+        (tally.changed, "changed"),
+        (tally.failed, "failed"),
+        (tally.unreachable, "unreachable"),
+        (tally.timed_out, "timed out"),
+        (tally.unknown, "unknown"),
+        (tally.refused, "refused"),
+        (tally.held, "held"),
+        (tally.skipped, "skipped"),
+        (tally.cancelled, "cancelled"),
+    ];
+    let parts: Vec<String> =
+        counts.iter().filter(|(count, _)| *count > 0).map(|(count, word)| format!("{count} {word}")).collect();
+    let hosts = tally.hosts();
+    format!("{hosts} host{}: {}", if hosts == 1 { "" } else { "s" }, parts.join(", "))
+}

@@ -1,0 +1,21 @@
+//! Moments and spans as people read them.
+
+use holdfast_plan::ids::Timestamp;
+
+/// Shows a moment in UTC, to the second: `2026-03-01 12:00:00Z`.
+pub fn moment(at: Timestamp) -> String {
+    jiff::Timestamp::from_millisecond(at.0)
+        .map(|at| at.strftime("%Y-%m-%d %H:%M:%SZ").to_string())
+        .unwrap_or_else(|_| "at an impossible time".to_owned())
+}
+
+/// Shows how long ago a moment was, roughly: `12 s`, `5 min`, `3 h`, `2 d`.
+pub fn ago(at: Timestamp, now: Timestamp) -> String {
+    let seconds = (now.0 - at.0).max(0) / 1000;
+    match seconds {
+        0..120 => format!("{seconds} s ago"),
+        120..7200 => format!("{} min ago", seconds / 60),
+        7200..172_800 => format!("{} h ago", seconds / 3600),
+        _ => format!("{} d ago", seconds / 86_400),
+    }
+}
