@@ -12,7 +12,7 @@ hf_journal() {
 
 # hf_end HOW DETAIL: the last word, into room that was made before anything was done, and at once by rename.
 hf_end() {
-  hf_a=${2%%"$hf_nl"*}
+  hf_a=${2%%$hf_nl*}
   [ "${#hf_a}" -le 800 ] || hf_a='(too long to tell)'
   hf_say "end $hf_attempt $1 $hf_a" | dd of="$hf_job/rc.new" conv=notrunc 2>/dev/null
   if [ "$hf_locked" = 1 ]; then
@@ -73,10 +73,10 @@ hf_probe() {
 # hf_stale: tells how what was found differs from the fingerprint, in one line.
 hf_stale() {
   hf_a=$hf_fingerprint hf_b=$hf_shown
-  while [ "${hf_a%%"$hf_nl"*}" = "${hf_b%%"$hf_nl"*}" ] && [ -n "$hf_a$hf_b" ]; do
+  while [ "${hf_a%%$hf_nl*}" = "${hf_b%%$hf_nl*}" ] && [ -n "$hf_a$hf_b" ]; do
     hf_a=${hf_a#*"$hf_nl"} hf_b=${hf_b#*"$hf_nl"}
   done
-  hf_a=${hf_a%%"$hf_nl"*} hf_b=${hf_b%%"$hf_nl"*}
+  hf_a=${hf_a%%$hf_nl*} hf_b=${hf_b%%$hf_nl*}
   hf_end stale "${hf_a:-nothing} -> ${hf_b:-nothing}"
 }
 
@@ -85,7 +85,7 @@ hf_shows() {
   hf_lacking=
   hf_todo=$hf_wanted$hf_nl
   while [ -n "$hf_todo" ]; do
-    hf_more=${hf_todo%%"$hf_nl"*}
+    hf_more=${hf_todo%%$hf_nl*}
     hf_todo=${hf_todo#*"$hf_nl"}
     [ -n "$hf_more" ] || continue
     case "$hf_nl$hf_shown" in
@@ -100,7 +100,7 @@ hf_shows() {
 hf_tell_found() {
   hf_todo=$hf_shown
   while [ -n "$hf_todo" ]; do
-    hf_journal "stepattr $hf_attempt $hf_step $1 ${hf_todo%%"$hf_nl"*}"
+    hf_journal "stepattr $hf_attempt $hf_step $1 ${hf_todo%%$hf_nl*}"
     hf_todo=${hf_todo#*"$hf_nl"}
   done
 }
@@ -108,7 +108,7 @@ hf_tell_found() {
 # hf_ended STATUS DETAIL: the step's last line.
 hf_ended() {
   hf_now
-  hf_a=${2%%"$hf_nl"*}
+  hf_a=${2%%$hf_nl*}
   [ "${#hf_a}" -le 16384 ] || hf_a='(too long to tell)'
   if ! hf_journal "step $hf_attempt $hf_step $1 $((hf_time - hf_began)) $hf_before_digest $hf_a"; then
     hf_end stopped "$hf_step disk-full"

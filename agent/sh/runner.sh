@@ -22,7 +22,7 @@ hf_why() {
 hf_refuse_because() {
   hf_why "$1"
   [ -z "$hf_claimed" ] || rm -rf "$hf_claimed"
-  hf_refuse "$hf_kind" "${1%%"$hf_nl"*}"
+  hf_refuse "$hf_kind" "${1%%$hf_nl*}"
 }
 hf_claimed=''
 
@@ -181,7 +181,7 @@ hf_find_missing() {
   hf_missing='' hf_blocks=0
   hf_todo=$hf_parts
   while [ -n "$hf_todo" ]; do
-    hf_part_line=${hf_todo%%"$hf_nl"*}
+    hf_part_line=${hf_todo%%$hf_nl*}
     hf_todo=${hf_todo#*"$hf_nl"}
     set -- $hf_part_line
     # The last part is the step file, which is never there.
@@ -247,7 +247,7 @@ hf_unpack() {
   hf_at_block=0
   hf_todo=$hf_missing
   while [ -n "$hf_todo" ]; do
-    hf_part_line=${hf_todo%%"$hf_nl"*}
+    hf_part_line=${hf_todo%%$hf_nl*}
     hf_todo=${hf_todo#*"$hf_nl"}
     set -- $hf_part_line
     if ! hf_cut "$hf_at_block" "$3" "$hf_job/part"; then

@@ -46,7 +46,7 @@ hf_kin() {
     hf_grew=0
     hf_todo=$hf_table
     while [ -n "$hf_todo" ]; do
-      set -- ${hf_todo%%"$hf_nl"*}
+      set -- ${hf_todo%%$hf_nl*}
       hf_todo=${hf_todo#*"$hf_nl"}
       [ "$#" -ge 3 ] || continue
       case " $hf_members " in
@@ -149,6 +149,16 @@ hf_wait() {
   fi
   wait "$1"
   hf_code=$?
+  # posh now and then refuses with 1 to wait at all, over an option that nobody gave. A child that was waited for
+  # answers 127 the next time, or the same again; five tries are more than were ever needed.
+  hf_tries=0
+  while [ "$hf_code" = 1 ] && [ "$hf_rung" = 0 ] && [ "$hf_tries" -lt 5 ]; do
+    hf_tries=$((hf_tries + 1))
+    wait "$1" 2>/dev/null
+    hf_a=$?
+    [ "$hf_a" != 127 ] || break
+    hf_code=$hf_a
+  done
   while [ "$hf_rung" = 1 ]; do
     if hf_first_line "$hf_job/bell" && [ "$hf_got" = "$hf_number" ]; then
       break

@@ -10,7 +10,10 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 fn quote(path: &std::path::Path) -> String {
-    format!("'{}'", path.to_str().expect("temporary paths are UTF-8").replace('\'', "'\\''"))
+    format!(
+        "'{}'",
+        path.to_str().expect("temporary paths are UTF-8").replace('\'', "'\\''")
+    )
 }
 
 /// Bytes with every value in them, NUL too, and a length that is no multiple of a block.
@@ -74,10 +77,15 @@ fn three_megabytes_with_nuls_arrive_intact_under_every_shell() {
         // The second start says what it has, and is given the rest only.
         job.acks.push("a1");
         let again = host.start("a2", &job);
-        assert!(again.records.contains(&Record::Have { sha256: name }), "{shell}: {again:?}");
+        assert!(
+            again.records.contains(&Record::Have { sha256: name }),
+            "{shell}: {again:?}"
+        );
         assert_eq!(again.end(), Some((JobEnd::Completed, "-")), "{shell}: {again:?}");
         assert!(host.ack("a2", 0).done);
-        let left = std::fs::read_dir(host.state().join("blobs")).expect("it is there").count();
+        let left = std::fs::read_dir(host.state().join("blobs"))
+            .expect("it is there")
+            .count();
         assert_eq!(left, 0, "{shell}: blobs that no job needs are removed");
     }
 }
@@ -109,7 +117,9 @@ fn a_job_tells_each_step_and_stops_at_the_first_failure() {
         first.retain(|record| !matches!(record, Record::Machine { .. } | Record::Ready));
         assert_eq!(again, first, "{shell}");
         assert_eq!(host.observe("").job(), Some(JobState::Done), "{shell}");
-        assert!(host.ack("a1", 0).records.contains(&Record::Acked { attempt: "a1".to_owned() }));
+        assert!(host.ack("a1", 0).records.contains(&Record::Acked {
+            attempt: "a1".to_owned()
+        }));
         assert_eq!(host.follow("a1").job(), Some(JobState::Gone), "{shell}");
     }
 }
@@ -167,13 +177,25 @@ hf_steps=2
         );
         assert_eq!(lines(&host.path("runs")), 2, "{shell}");
         let before = host.state().join("before/0123abcd");
-        assert_eq!(std::fs::read(before.join("content")).expect("captured"), b"old\n", "{shell}");
+        assert_eq!(
+            std::fs::read(before.join("content")).expect("captured"),
+            b"old\n",
+            "{shell}"
+        );
         let meta = std::fs::read(before.join("meta")).expect("captured");
         let digest = reply.records.iter().find_map(|record| match record {
-            Record::Step { index: 1, before_digest, .. } => before_digest.clone(),
+            Record::Step {
+                index: 1,
+                before_digest,
+                ..
+            } => before_digest.clone(),
             _ => None,
         });
-        assert_eq!(digest, Some(format!("sha256:{}", host::Sum::of(&meta).sha256)), "{shell}");
+        assert_eq!(
+            digest,
+            Some(format!("sha256:{}", host::Sum::of(&meta).sha256)),
+            "{shell}"
+        );
         // As wanted already: neither the step nor the restart that hangs on it runs.
         let second = host.start("a2", &job("4 text new"));
         assert_eq!(
@@ -193,7 +215,11 @@ hf_steps=2
         // A later change keeps the *before* of the first.
         let third = host.start("a4", &job("4 text other"));
         assert_eq!(third.end(), Some((JobEnd::Completed, "-")), "{shell}: {third:?}");
-        assert_eq!(std::fs::read(before.join("content")).expect("kept"), b"old\n", "{shell}");
+        assert_eq!(
+            std::fs::read(before.join("content")).expect("kept"),
+            b"old\n",
+            "{shell}"
+        );
     }
 }
 
@@ -257,7 +283,11 @@ fn a_payload_that_is_cut_or_wrong_runs_nothing() {
                 }
                 Some(payload)
             });
-            assert_eq!(reply.refused().map(|it| it.0), Some(Refusal::Transfer), "{shell}: {reply:?}");
+            assert_eq!(
+                reply.refused().map(|it| it.0),
+                Some(Refusal::Transfer),
+                "{shell}: {reply:?}"
+            );
             assert!(reply.done && !out.exists(), "{shell}");
         }
         assert_eq!(host.start("a1", &job).end(), Some((JobEnd::Completed, "-")), "{shell}");
@@ -271,7 +301,11 @@ fn an_attempt_runs_once_and_the_next_waits_until_it_is_acked() {
         let count = host.path("count");
         let job = Job::of(&[&format!("echo run >>{}", quote(&count))]);
         assert_eq!(host.start("a1", &job).end(), Some((JobEnd::Completed, "-")), "{shell}");
-        assert_eq!(host.start("a1", &job).refused(), Some((Refusal::Exists, "done")), "{shell}");
+        assert_eq!(
+            host.start("a1", &job).refused(),
+            Some((Refusal::Exists, "done")),
+            "{shell}"
+        );
         assert_eq!(host.start("a2", &job).refused(), Some((Refusal::Busy, "a1")), "{shell}");
         assert_eq!(lines(&count), 1, "{shell}");
         let mut next = Job::of(&[&format!("echo run >>{}", quote(&count))]);
@@ -279,9 +313,16 @@ fn an_attempt_runs_once_and_the_next_waits_until_it_is_acked() {
         next.epoch = 5;
         assert_eq!(host.start("a2", &next).end(), Some((JobEnd::Completed, "-")), "{shell}");
         next.epoch = 4;
-        assert_eq!(host.start("a3", &next).refused(), Some((Refusal::Epoch, "5")), "{shell}");
+        assert_eq!(
+            host.start("a3", &next).refused(),
+            Some((Refusal::Epoch, "5")),
+            "{shell}"
+        );
         assert_eq!(host.ack("a2", 4).refused(), Some((Refusal::Epoch, "5")), "{shell}");
-        assert!(host.observe("").records.contains(&Record::Epoch { epoch: 5 }), "{shell}");
+        assert!(
+            host.observe("").records.contains(&Record::Epoch { epoch: 5 }),
+            "{shell}"
+        );
         assert_eq!(lines(&count), 2, "{shell}");
     }
 }
@@ -298,7 +339,11 @@ fn begin(host: &Host, job: &Job, begun: &std::path::Path) -> std::process::Child
     while !String::from_utf8_lossy(&said).contains(" ready\n") {
         let mut byte = [0; 256];
         let count = stdout.read(&mut byte).expect("stdout can be read");
-        assert!(count > 0, "it ended before it was ready: {}", String::from_utf8_lossy(&said));
+        assert!(
+            count > 0,
+            "it ended before it was ready: {}",
+            String::from_utf8_lossy(&said)
+        );
         said.extend_from_slice(&byte[..count]);
     }
     stdin.write_all(&payload(&[])).expect("the payload is read");
@@ -338,12 +383,18 @@ fn a_job_whose_wrapper_was_killed_is_interrupted_and_its_lock_taken_over() {
         let mut child = begin(&host, &job, &begun);
         let pid = std::fs::read_to_string(host.state().join("jobs/a1/pid")).expect("the wrapper wrote it");
         let wrapper = pid.split(' ').next().expect("a split has a first part");
-        let killed = Command::new("kill").args(["-9", wrapper]).status().expect("kill is everywhere");
+        let killed = Command::new("kill")
+            .args(["-9", wrapper])
+            .status()
+            .expect("kill is everywhere");
         assert!(killed.success());
         let mut said = String::new();
         let mut stdout = child.stdout.take().expect("stdout is piped");
         stdout.read_to_string(&mut said).expect("it is text");
-        assert!(said.contains(" job a1 interrupted\n") && said.ends_with(" done\n"), "{shell}: {said}");
+        assert!(
+            said.contains(" job a1 interrupted\n") && said.ends_with(" done\n"),
+            "{shell}: {said}"
+        );
         let _ = child.wait();
         assert_eq!(host.observe("").job(), Some(JobState::Interrupted), "{shell}");
         let mut next = Job::of(&[":"]);
@@ -371,7 +422,10 @@ fn a_step_over_its_time_is_stopped_with_all_its_processes() {
         let pids = host.path("pids");
         let second = host.path("second");
         let mut job = Job::of(&[
-            &format!("sh -c 'trap \"\" TERM; echo $$ >>{}; sleep 300; sleep 300' & sleep 300", pids.display()),
+            &format!(
+                "sh -c 'trap \"\" TERM; echo $$ >>{}; sleep 300; sleep 300' & sleep 300",
+                pids.display()
+            ),
             &format!(": >{}", quote(&second)),
         ]);
         job.body = job.body.replace("hf_timeout=60", "hf_timeout=1");
@@ -379,7 +433,11 @@ fn a_step_over_its_time_is_stopped_with_all_its_processes() {
         let reply = host.start("a1", &job);
         assert_eq!(reply.steps(), [(StepStatus::TimedOut, "")], "{shell}: {reply:?}");
         assert_eq!(reply.end(), Some((JobEnd::Stopped, "1 timed-out")), "{shell}");
-        assert!(begun.elapsed() < Duration::from_secs(20), "{shell}: {:?}", begun.elapsed());
+        assert!(
+            begun.elapsed() < Duration::from_secs(20),
+            "{shell}: {:?}",
+            begun.elapsed()
+        );
         assert!(!second.exists(), "{shell}");
         let pid = std::fs::read_to_string(&pids).expect("the child wrote it");
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.trim())).unwrap_or_default();
@@ -400,7 +458,11 @@ fn a_background_child_that_holds_the_pipe_neither_delays_the_job_nor_dies_of_it(
         let reply = host.start("a1", &job);
         assert_eq!(reply.end(), Some((JobEnd::Completed, "-")), "{shell}: {reply:?}");
         assert_eq!(reply.output(1), Some(&b"first\n"[..]), "{shell}");
-        assert!(begun.elapsed() < Duration::from_secs(4), "{shell}: {:?}", begun.elapsed());
+        assert!(
+            begun.elapsed() < Duration::from_secs(4),
+            "{shell}: {:?}",
+            begun.elapsed()
+        );
         wait_for(&late);
     }
 }
@@ -408,12 +470,17 @@ fn a_background_child_that_holds_the_pipe_neither_delays_the_job_nor_dies_of_it(
 #[test]
 fn a_hundred_megabytes_of_output_stay_bounded() {
     let host = Host::new("dash");
-    let job = Job::of(&["echo first words; yes 0123456789 | dd bs=65536 count=1600 iflag=fullblock 2>/dev/null; echo last words"]);
+    let job = Job::of(&[
+        "echo first words; yes 0123456789 | dd bs=65536 count=1600 iflag=fullblock 2>/dev/null; echo last words",
+    ]);
     let reply = host.start("a1", &job);
     assert_eq!(reply.end(), Some((JobEnd::Completed, "-")), "{reply:?}");
     let output = String::from_utf8_lossy(reply.output(1).expect("there was output")).into_owned();
     assert!(output.len() <= 4096, "{}", output.len());
-    assert!(output.starts_with("first words\n") && output.contains("\n[...]\n"), "{output}");
+    assert!(
+        output.starts_with("first words\n") && output.contains("\n[...]\n"),
+        "{output}"
+    );
     assert!(output.ends_with("last words\n"), "{output}");
     let used = Command::new("du")
         .arg("-sk")

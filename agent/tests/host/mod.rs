@@ -252,12 +252,7 @@ impl Host {
     }
 
     /// Starts a job whose payload is changed on its way.
-    pub(crate) fn start_with(
-        &self,
-        attempt: &str,
-        job: &Job,
-        change: impl FnMut(Vec<u8>) -> Option<Vec<u8>>,
-    ) -> Reply {
+    pub(crate) fn start_with(&self, attempt: &str, job: &Job, change: impl FnMut(Vec<u8>) -> Option<Vec<u8>>) -> Reply {
         let nonce = nonce();
         let (program, mut payload) = self.prepare(&nonce, attempt, job);
         let mut change = change;

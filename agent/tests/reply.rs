@@ -1,0 +1,127 @@
+//! The decoder of replies: whatever the chunks, the same records; whatever the bytes, no panic and no growth.
+
+use holdfast_agent::program::Nonce;
+use holdfast_agent::reply::{BLOB_BYTES_MAX, Decoder, LINE_BYTES_MAX, REPLY_BYTES_MAX, Record, ReplyError, RunStart};
+use proptest::prelude::*;
+
+const NONCE: [u8; 16] = [0xab; 16];
+
+fn nonce() -> Nonce {
+    Nonce::new(NONCE)
+}
+
+/// Puts the nonce in place of every `@`.
+fn said(text: &str) -> Vec<u8> {
+    text.replace('@', nonce().as_str()).into_bytes()
+}
+
+fn decode(bytes: &[u8]) -> (Vec<Record>, Option<ReplyError>) {
+    let mut decoder = Decoder::new(&nonce());
+    match decoder.push(bytes) {
+        Ok(records) => (records, decoder.failed().cloned()),
+        Err(error) => (Vec::new(), Some(error)),
+    }
+}
+
+const WHOLE: &str = "Welcome!\nabab\n@ fact os.id debian\n@ have 00ff\n@ ready\n@ attr 3 target /a b\n\
+    @ text 3 7\na\n@ b\n\n\n@ job a1 done\n@ begin a1 1\n@ stepattr a1 1 before mode 0644\n\
+    @ step a1 1 left 2 sha256:00 it is used\n@ output a1 1 0\n\n@ end a1 completed -\n@ forks 9\n@ done\nbye\n";
+
+#[test]
+fn a_reply_is_read_and_noise_is_dropped() {
+    // The blob of seven bytes begins after the newline of its line and holds one that looks like ours cut short.
+    let bytes = said(&WHOLE.replace("7\na\n@ b\n", "7\na\n\0 \nb\n"));
+    let (records, failed) = decode(&bytes);
+    assert_eq!(failed, None);
+    assert_eq!(records.len(), 13);
+    assert_eq!(
+        records[3],
+        Record::Attr {
+            id: 3,
+            key: "target".to_owned(),
+            value: "/a b".to_owned()
+        }
+    );
+    assert_eq!(
+        records[4],
+        Record::Text {
+            id: 3,
+            bytes: b"a\n\0 \nb\n".to_vec()
+        }
+    );
+    assert_eq!(records.last(), Some(&Record::Done));
+}
+
+#[test]
+fn limits_and_unknown_lines_end_the_reply() {
+    let long = said(&format!("@ fact a {}", "x".repeat(LINE_BYTES_MAX)));
+    assert_eq!(decode(&long).1, Some(ReplyError::Line));
+    let blob = said(&format!("@ text 1 {}\n", BLOB_BYTES_MAX + 1));
+    assert!(matches!(decode(&blob).1, Some(ReplyError::Blob { .. })));
+    let noise = vec![b'x'; REPLY_BYTES_MAX + 1];
+    assert_eq!(decode(&noise).1, Some(ReplyError::Reply));
+    for line in [
+        "@ what\n",
+        "@ step a 1 gone 0 - \n",
+        "@ text 1 -1\n",
+        "@ output a 1 2\nabc",
+    ] {
+        assert!(
+            matches!(decode(&said(line)).1, Some(ReplyError::Malformed { .. })),
+            "{line}"
+        );
+    }
+}
+
+#[test]
+fn a_reply_without_done_is_not_complete() {
+    let mut decoder = Decoder::new(&nonce());
+    decoder.push(&said("@ fact a b\n")).expect("it keeps to the protocol");
+    assert!(!decoder.is_done());
+    decoder.push(&said("@ done\n")).expect("it keeps to the protocol");
+    assert!(decoder.is_done());
+}
+
+#[test]
+fn the_start_of_a_command_is_found_behind_noise() {
+    let mut start = RunStart::new(&nonce());
+    assert_eq!(start.push(b"motd\nab"), b"");
+    assert_eq!(start.push(&said("x @ run\n@ run\nout")), b"out");
+    assert_eq!(start.push(&said("@ run\n")), said("@ run\n"));
+}
+
+/// Lines and blobs of the protocol, well-formed or not, with noise and bytes between them.
+fn hostile() -> impl Strategy<Value = Vec<u8>> {
+    let piece = prop_oneof![
+        proptest::collection::vec(any::<u8>(), 0..40),
+        "@ (fact|attr|text|job|begin|stepattr|step|output|end|refused|machine|epoch|forks) [a-z0-9 -]{0,30}\n"
+            .prop_map(|text| said(&text)),
+        (0_u32..60).prop_map(|length| said(&format!("@ text 1 {length}\n"))),
+        Just(said(WHOLE)),
+        Just(b"\n".to_vec()),
+    ];
+    proptest::collection::vec(piece, 0..12).prop_map(|pieces| pieces.concat())
+}
+
+proptest! {
+    #[test]
+    fn chunks_make_no_difference(bytes in hostile(), cuts in proptest::collection::vec(1_usize..30, 1..40)) {
+        let (whole, failed) = decode(&bytes);
+        let mut decoder = Decoder::new(&nonce());
+        let mut records = Vec::new();
+        let mut rest = bytes.as_slice();
+        for cut in cuts.iter().cycle() {
+            if rest.is_empty() {
+                break;
+            }
+            let (now, later) = rest.split_at((*cut).min(rest.len()));
+            rest = later;
+            match decoder.push(now) {
+                Ok(more) => records.extend(more),
+                Err(_) => break,
+            }
+        }
+        prop_assert_eq!(records, whole);
+        prop_assert_eq!(decoder.failed().cloned(), failed);
+    }
+}
