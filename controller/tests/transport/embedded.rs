@@ -213,6 +213,41 @@ async fn a_hundred_first_contacts_at_once_are_all_written_down() {
     assert_eq!(written.lines().count(), 100);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn three_hundred_hosts_are_spoken_to_at_once_within_bounds() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    setrlimit(Resource::Nofile, raised).expect("up to the hard limit needs no right");
+    // A listener, both ends of a connection and the pipes of a shell, at both ends.
+    if limit.maximum.is_some_and(|maximum| maximum < 300 * 8) {
+        crate::support::skip("the hard limit of open files is too low for 300 hosts");
+        return;
+    }
+    let bed = Bed::start(300).await;
+    let before = peak_resident_bytes();
+    let mut tasks = tokio::task::JoinSet::new();
+    for host in &bed.hosts.hosts {
+        let (target, context) = (target(host.address, "demo", Some(&bed.key.private)), bed.context());
+        let root = host.root.display().to_string();
+        tasks.spawn(async move {
+            let mut session = connect(&target, &context).await.expect("a session");
+            let mut seen = Collect::default();
+            run(&mut session, "pwd", &mut seen).await.expect("an end");
+            assert_eq!(seen.out().trim(), root);
+            session
+        });
+    }
+    let sessions = tasks.join_all().await;
+    assert_eq!(sessions.len(), 300);
+    let grown = peak_resident_bytes().saturating_sub(before);
+    // Client and server side of a session, idle after an exec, and the handshakes under way.
+    assert!(grown < 300 * 600 * 1024, "{} KiB a host", grown / 300 / 1024);
+}
+
 #[tokio::test]
 async fn a_key_that_the_host_does_not_know_is_refused_for_good() {
     let bed = Bed::start(1).await;
