@@ -213,8 +213,8 @@ hf_wanted_by_others() {
   return 1
 }
 
-# hf_meta N: reads what the body says of a step.
-hf_meta() {
+# hf_read_step N: reads what the body says of a step.
+hf_read_step() {
   hf_step=$1
   hf_address='' hf_before_key='' hf_timeout=300 hf_always=0 hf_only_if='' hf_drops_before=0 hf_wanted=''
   hf_ready_timeout=60 hf_ready_every=1
@@ -224,7 +224,7 @@ hf_meta() {
 }
 
 hf_one_step() {
-  hf_meta "$1"
+  hf_read_step "$1"
   hf_before_digest=-
   hf_now
   hf_began=$hf_time
@@ -270,7 +270,7 @@ hf_one_step() {
 
 # hf_job_apply N: the other side of hf_apply, in a process of its own.
 hf_job_apply() {
-  hf_meta "$1"
+  hf_read_step "$1"
   umask 022
   "hf_apply_$1"
   exit

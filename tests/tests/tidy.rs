@@ -105,3 +105,17 @@ fn only_the_sh_module_makes_shell_text() {
     assert!(!module.contains("impl From<String> for Sh"), "a String must not become sh");
     assert!(!module.contains("pub fn raw"), "sh comes from static text and quoted words");
 }
+
+#[test]
+fn no_two_sh_files_of_a_host_define_one_function() {
+    let mut seen = std::collections::BTreeMap::new();
+    for entry in fs::read_dir(root().join("agent/sh")).expect("the runner's files") {
+        let path = entry.expect("an entry").path();
+        for line in fs::read_to_string(&path).expect("UTF-8").lines() {
+            let Some((name, _)) = line.split_once("() {") else { continue };
+            let before = seen.insert(name.to_owned(), path.clone());
+            assert!(before.is_none(), "{name} is defined in {path:?} and in {before:?}");
+        }
+    }
+    assert!(seen.len() > 50, "the search went wrong: {seen:?}");
+}
