@@ -83,7 +83,7 @@ pub async fn dispatch(cli: &Cli) -> CliResult<i32> {
         Command::Collect(_) | Command::Agent(_) => Err(CliError::new("the agent is being built")),
         Command::Machines => machines::run(global).await,
         Command::Runs(args) => runs::run(global, args).await,
-        Command::Demo(args) => { let _ = args; Ok(0) },
+        Command::Demo(args) => crate::demo::run(global, args).await,
         Command::Completions(args) => {
             let mut script = Vec::new();
             clap_complete::generate(args.shell, &mut Cli::command(), "holdfast", &mut script);
