@@ -118,7 +118,11 @@ pub async fn execute(execution: Execution, spec: RunSpec, started: Event) -> Res
     report.apply(&started);
     store.append(now(), vec![started]).await?;
     let (inputs, mut received) = mpsc::channel(INPUTS_MAX);
-    let shared = Arc::new(Shared { execution, sessions: DashMap::new(), inputs });
+    let shared = Arc::new(Shared {
+        execution,
+        sessions: DashMap::new(),
+        inputs,
+    });
     let mut run = Run::new(spec, Box::new(SystemIds));
     let mut queue: VecDeque<Task> = run.handle(Input::Begin).into();
     let mut work: JoinSet<()> = JoinSet::new();
@@ -137,12 +141,20 @@ pub async fn execute(execution: Execution, spec: RunSpec, started: Event) -> Res
                         queue.extend(run.handle(input));
                     }
                 }
-                Task::End { host, attempt, outcome, settle } => {
+                Task::End {
+                    host,
+                    attempt,
+                    outcome,
+                    settle,
+                } => {
                     shared.end(host, attempt, outcome, settle, &mut report).await?;
                 }
                 Task::Void { host, attempt } => shared.void(&host, attempt, &mut report).await?,
                 Task::Finish { recap } => {
-                    let ended = Event::RunEnded { run: shared.execution.run.clone(), recap };
+                    let ended = Event::RunEnded {
+                        run: shared.execution.run.clone(),
+                        recap,
+                    };
                     report.apply(&ended);
                     store.append(now(), vec![ended]).await?;
                     shared.close_all().await;
@@ -231,9 +243,11 @@ impl Shared {
                     steps: job.body.steps.clone(),
                     restarts: job.body.restarts.clone(),
                 }),
-                Assignment::Command | Assignment::Collect => {
-                    Event::CommandIntended { run: run.clone(), host: host.clone(), attempt: attempt.clone() }
-                }
+                Assignment::Command | Assignment::Collect => Event::CommandIntended {
+                    run: run.clone(),
+                    host: host.clone(),
+                    attempt: attempt.clone(),
+                },
             });
             inputs.push(Input::Intended { host, attempt });
         }
@@ -253,7 +267,10 @@ impl Shared {
         let mut events = Vec::new();
         let began = !matches!(job.state, JobState::Unstarted | JobState::Untransferred);
         if began && self.execution.store.machine_of(host).await?.as_ref() != Some(&machine) {
-            events.push(Event::MachineSeen { machine: machine.clone(), host: host.clone() });
+            events.push(Event::MachineSeen {
+                machine: machine.clone(),
+                host: host.clone(),
+            });
         }
         events.extend(job_events(&machine, job));
         for event in &events {
@@ -272,7 +289,12 @@ impl Shared {
         report: &mut Report,
     ) -> Result<(), StoreError> {
         let mut events = Vec::new();
-        if settle && let Some(HostWork { assignment: Assignment::Job(job), .. }) = self.execution.hosts.get(&host) {
+        if settle
+            && let Some(HostWork {
+                assignment: Assignment::Job(job),
+                ..
+            }) = self.execution.hosts.get(&host)
+        {
             events.extend(settled(&host, job));
         }
         self.execution.progress.end(&host);
@@ -280,17 +302,26 @@ impl Shared {
             let text = crate::view::sanitize::one_line(&outcome.message());
             self.execution.progress.print(&format!("{host}: {text}"));
         }
-        events.push(Event::AttemptEnded { run: self.execution.run.clone(), host: host.clone(), attempt, result: outcome });
+        events.push(Event::AttemptEnded {
+            run: self.execution.run.clone(),
+            host: host.clone(),
+            attempt,
+            result: outcome,
+        });
         for event in &events {
             report.apply(event);
         }
-        self.execution.store.append(now(), events).await?;
-        self.close(&host).await;
-        Ok(())
+        // The session stays open: the acknowledgement that follows uses it, and closes it.
+        self.execution.store.append(now(), events).await.map(drop)
     }
 
     async fn void(&self, host: &HostName, attempt: AttemptId, report: &mut Report) -> Result<(), StoreError> {
-        let job = JobReport { attempt, state: JobState::Untransferred, end: None, steps: Vec::new() };
+        let job = JobReport {
+            attempt,
+            state: JobState::Untransferred,
+            end: None,
+            steps: Vec::new(),
+        };
         self.record_job(host, &job, report).await
     }
 
@@ -320,20 +351,33 @@ impl Shared {
     }
 
     async fn start(self: Arc<Self>, host: HostName, attempt: AttemptId) {
-        let Assignment::Job(job) = &self.work(&host).assignment else { return };
+        let Assignment::Job(job) = &self.work(&host).assignment else {
+            return;
+        };
         let mut session = match self.session(&host).await {
             Ok(session) => session,
             Err(error) => {
                 let kind = outcomes::unreachable_kind(&error);
                 let detail = format!("{error}; {}", error.hint());
-                return self.say(Input::NotSent { host, attempt, kind, detail }).await;
+                return self
+                    .say(Input::NotSent {
+                        host,
+                        attempt,
+                        kind,
+                        detail,
+                    })
+                    .await;
             }
         };
         let nonce = link::nonce();
         let contents: Vec<Content> = job.parts.iter().map(|(_, bytes)| Content::of(bytes)).collect();
         let parts: Vec<Part<'_>> = contents
             .iter()
-            .map(|content| Part { sha256: &content.sha256, crc: content.crc, bytes: content.bytes })
+            .map(|content| Part {
+                sha256: &content.sha256,
+                crc: content.crc,
+                bytes: content.bytes,
+            })
             .collect();
         let (step, blobs) = parts.split_last().expect("the step file is always a part");
         let ack: Vec<&str> = job.ack.iter().map(AttemptId::as_str).collect();
@@ -351,15 +395,30 @@ impl Shared {
             },
         );
         let mut watch = self.watch(&host, &attempt);
-        let exchange =
-            link::exchange(session.as_mut(), &nonce, program, job.parts.clone(), FOLLOW_TIMEOUT, &mut watch).await;
+        let exchange = link::exchange(
+            session.as_mut(),
+            &nonce,
+            program,
+            job.parts.clone(),
+            FOLLOW_TIMEOUT,
+            &mut watch,
+        )
+        .await;
         self.followed(host, attempt, session, exchange).await;
     }
 
     async fn attach(self: Arc<Self>, host: HostName, attempt: AttemptId) {
         let mut session = match self.session(&host).await {
             Ok(session) => session,
-            Err(error) => return self.say(Input::Lost { host, attempt, why: error.to_string() }).await,
+            Err(error) => {
+                return self
+                    .say(Input::Lost {
+                        host,
+                        attempt,
+                        why: error.to_string(),
+                    })
+                    .await;
+            }
         };
         let nonce = link::nonce();
         let request = FollowRequest {
@@ -368,26 +427,48 @@ impl Shared {
         };
         let program = program::follow(&nonce, &request);
         let mut watch = self.watch(&host, &attempt);
-        let exchange =
-            link::exchange(session.as_mut(), &nonce, program, Vec::new(), FOLLOW_TIMEOUT, &mut watch).await;
+        let exchange = link::exchange(
+            session.as_mut(),
+            &nonce,
+            program,
+            Vec::new(),
+            FOLLOW_TIMEOUT,
+            &mut watch,
+        )
+        .await;
         self.followed(host, attempt, session, exchange).await;
     }
 
     /// Shows progress, and tells as soon as the job is known to run.
     fn watch(&self, host: &HostName, attempt: &AttemptId) -> impl FnMut(&Record, &link::Reply) + Send + use<> {
         let names: BTreeMap<u32, String> = match &self.work(host).assignment {
-            Assignment::Job(job) => {
-                job.body.steps.iter().map(|step| (step.index, step.address.to_string())).collect()
-            }
+            Assignment::Job(job) => job
+                .body
+                .steps
+                .iter()
+                .map(|step| (step.index, step.address.to_string()))
+                .collect(),
             Assignment::Command | Assignment::Collect => BTreeMap::new(),
         };
         let (inputs, progress) = (self.inputs.clone(), Arc::clone(&self.execution.progress));
         let (host, attempt, mut told) = (host.clone(), attempt.clone(), false);
         move |record, _| {
-            let runs = matches!(record, Record::Begin { .. } | Record::Job { state: HostJobState::Running, .. });
+            let runs = matches!(
+                record,
+                Record::Begin { .. }
+                    | Record::Job {
+                        state: HostJobState::Running,
+                        ..
+                    }
+            );
             if runs && !told {
                 // A full queue drops it: the end of the job says as much.
-                told = inputs.try_send(Input::Started { host: host.clone(), attempt: attempt.clone() }).is_ok();
+                told = inputs
+                    .try_send(Input::Started {
+                        host: host.clone(),
+                        attempt: attempt.clone(),
+                    })
+                    .is_ok();
             }
             if let Record::Begin { index, .. } = record {
                 progress.say(&host, names.get(index).map_or("working", String::as_str));
@@ -397,7 +478,9 @@ impl Shared {
 
     /// Translates what came of a start or a follow.
     async fn followed(&self, host: HostName, attempt: AttemptId, session: Box<dyn Session>, exchange: Exchange) {
-        let Exchange { reply, spoke, failed, .. } = exchange;
+        let Exchange {
+            reply, spoke, failed, ..
+        } = exchange;
         if matches!(failed, Some(link::LinkError::Transport(_))) {
             self.execution.fleet.close(session).await;
         } else {
@@ -407,7 +490,14 @@ impl Shared {
             && refusal != Refusal::Exists
         {
             let kind = outcomes::refusal_kind(refusal);
-            return self.say(Input::Refused { host, attempt, kind, detail }).await;
+            return self
+                .say(Input::Refused {
+                    host,
+                    attempt,
+                    kind,
+                    detail,
+                })
+                .await;
         }
         let job = reply.jobs.get(attempt.as_str());
         let report = job.and_then(|job| job.report(attempt.as_str()));
@@ -415,12 +505,23 @@ impl Shared {
             (Some(report), _) if report.state != JobState::Running => self.say(Input::JobOver { host, report }).await,
             // The host answered in full and knows no such job: it never began.
             (None, None) => {
-                let report = JobReport { attempt, state: JobState::Untransferred, end: None, steps: Vec::new() };
+                let report = JobReport {
+                    attempt,
+                    state: JobState::Untransferred,
+                    end: None,
+                    steps: Vec::new(),
+                };
                 self.say(Input::JobOver { host, report }).await;
             }
             (_, Some(error)) if !spoke => {
                 let (kind, detail) = outcomes::not_sent(&error);
-                self.say(Input::NotSent { host, attempt, kind, detail }).await;
+                self.say(Input::NotSent {
+                    host,
+                    attempt,
+                    kind,
+                    detail,
+                })
+                .await;
             }
             (_, error) => {
                 let why = error.map_or_else(|| "the host stopped telling".to_owned(), |error| error.to_string());
@@ -442,8 +543,15 @@ impl Shared {
                 attempts: &[attempt.as_str()],
             };
             let program = program::ack(&nonce, &request);
-            let exchange =
-                link::exchange(session.as_mut(), &nonce, program, Vec::new(), ACK_TIMEOUT, &mut |_, _| {}).await;
+            let exchange = link::exchange(
+                session.as_mut(),
+                &nonce,
+                program,
+                Vec::new(),
+                ACK_TIMEOUT,
+                &mut |_, _| {},
+            )
+            .await;
             if exchange.reply.acked.iter().any(|acked| acked == attempt.as_str()) {
                 // Not recorded is not lost: the next start asks the host to remove it again.
                 let _ = self.execution.store.mark_acked(std::slice::from_ref(&attempt)).await;
@@ -454,13 +562,22 @@ impl Shared {
     }
 
     async fn exec(self: Arc<Self>, host: HostName, attempt: AttemptId) {
-        let (Some(command), Some(output)) = (&self.execution.command, &self.execution.output) else { return };
+        let (Some(command), Some(output)) = (&self.execution.command, &self.execution.output) else {
+            return;
+        };
         let mut session = match self.session(&host).await {
             Ok(session) => session,
             Err(error) => {
                 let kind = outcomes::unreachable_kind(&error);
                 let detail = format!("{error}; {}", error.hint());
-                return self.say(Input::NotSent { host, attempt, kind, detail }).await;
+                return self
+                    .say(Input::NotSent {
+                        host,
+                        attempt,
+                        kind,
+                        detail,
+                    })
+                    .await;
             }
         };
         let nonce = link::nonce();
@@ -474,14 +591,23 @@ impl Shared {
             Ok(end) if began || end.exit == Some(0) => {
                 let outcome = match (end.exit, end.signal) {
                     (Some(0), _) => Outcome::Ok,
-                    (Some(code), _) => Outcome::Failed { kind: FailureKind::Exit { code }, address: None },
+                    (Some(code), _) => Outcome::Failed {
+                        kind: FailureKind::Exit { code },
+                        address: None,
+                    },
                     (None, name) => Outcome::Failed {
-                        kind: FailureKind::Signal { name: name.unwrap_or_else(|| "unknown".to_owned()) },
+                        kind: FailureKind::Signal {
+                            name: name.unwrap_or_else(|| "unknown".to_owned()),
+                        },
                         address: None,
                     },
                 };
                 output.over(&host, &outcome, collected);
-                Input::CommandOver { host: host.clone(), attempt, outcome }
+                Input::CommandOver {
+                    host: host.clone(),
+                    attempt,
+                    outcome,
+                }
             }
             Ok(_) => Input::NotSent {
                 host: host.clone(),
@@ -490,11 +616,24 @@ impl Shared {
                 detail: "the host ended the session before the command began".to_owned(),
             },
             Err(TransportError::Deadline { .. }) => {
-                let outcome = Outcome::TimedOut { address: None, survivors: Vec::new() };
+                let outcome = Outcome::TimedOut {
+                    address: None,
+                    survivors: Vec::new(),
+                };
                 output.over(&host, &outcome, collected);
-                Input::CommandOver { host: host.clone(), attempt, outcome }
+                Input::CommandOver {
+                    host: host.clone(),
+                    attempt,
+                    outcome,
+                }
             }
-            Err(error) if !began && error.unreachable() || matches!(error, TransportError::SudoRefused { .. } | TransportError::ProgramMissing { .. }) => {
+            Err(error)
+                if !began && error.unreachable()
+                    || matches!(
+                        error,
+                        TransportError::SudoRefused { .. } | TransportError::ProgramMissing { .. }
+                    ) =>
+            {
                 Input::NotSent {
                     host: host.clone(),
                     attempt,
@@ -505,7 +644,11 @@ impl Shared {
             Err(error) => {
                 let outcome = Outcome::Unknown { why: error.to_string() };
                 output.over(&host, &outcome, collected);
-                Input::Lost { host: host.clone(), attempt, why: error.to_string() }
+                Input::Lost {
+                    host: host.clone(),
+                    attempt,
+                    why: error.to_string(),
+                }
             }
         };
         self.execution.fleet.close(session).await;

@@ -19,7 +19,11 @@ pub struct Fleet {
 impl Fleet {
     /// Sets up; nothing is contacted.
     pub fn new(context: Context, forks: usize) -> Self {
-        Self { context, traffic: Arc::default(), forks }
+        Self {
+            context,
+            traffic: Arc::default(),
+            forks,
+        }
     }
 
     /// How many hosts are worked on at a time.
@@ -81,7 +85,9 @@ impl Fleet {
                 Ok((place, result)) => results[place].1 = Some(result),
                 Err(error) => {
                     if let Some(place) = places.get(&error.id()) {
-                        results[*place].1 = Some(Err(TransportError::Panicked { detail: error.to_string() }));
+                        results[*place].1 = Some(Err(TransportError::Panicked {
+                            detail: error.to_string(),
+                        }));
                     }
                 }
             }
@@ -100,7 +106,13 @@ pub fn raise_descriptor_limit() -> usize {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     const OURS: u64 = 64;
     let limit = getrlimit(Resource::Nofile);
-    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
+    let _ = setrlimit(
+        Resource::Nofile,
+        Rlimit {
+            current: limit.maximum,
+            maximum: limit.maximum,
+        },
+    );
     let open = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
     usize::try_from(open.saturating_sub(OURS).max(1)).unwrap_or(usize::MAX)
 }

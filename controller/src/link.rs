@@ -34,7 +34,11 @@ pub enum LinkError {
 }
 
 fn said(complaint: &str) -> String {
-    if complaint.is_empty() { String::new() } else { format!("; it said: {complaint}") }
+    if complaint.is_empty() {
+        String::new()
+    } else {
+        format!("; it said: {complaint}")
+    }
 }
 
 /// Makes a fresh nonce.
@@ -124,7 +128,13 @@ impl Reply {
             Record::Begin { attempt, index } => {
                 self.jobs.entry(attempt).or_default().step(index);
             }
-            Record::StepAttr { attempt, index, when, key, value } => {
+            Record::StepAttr {
+                attempt,
+                index,
+                when,
+                key,
+                value,
+            } => {
                 let step = self.jobs.entry(attempt).or_default().step(index);
                 let attributes = match when {
                     reply::When::Before => &mut step.before,
@@ -132,13 +142,22 @@ impl Reply {
                 };
                 attributes.0.push((key, value));
             }
-            Record::Step { attempt, index, status, seconds, before_digest, detail } => {
+            Record::Step {
+                attempt,
+                index,
+                status,
+                seconds,
+                before_digest,
+                detail,
+            } => {
                 let step = self.jobs.entry(attempt).or_default().step(index);
                 step.status = step_status(status, detail);
                 step.seconds = seconds;
                 step.before_digest = before_digest;
             }
-            Record::Output { attempt, index, bytes } => self.jobs.entry(attempt).or_default().step(index).output = bytes,
+            Record::Output { attempt, index, bytes } => {
+                self.jobs.entry(attempt).or_default().step(index).output = bytes;
+            }
             Record::End { attempt, end, detail } => {
                 self.jobs.entry(attempt).or_default().end = Some(match end {
                     reply::JobEnd::Completed => JobEnd::Completed,
@@ -155,20 +174,32 @@ impl Reply {
 
     /// Reports every job on the host.
     pub fn job_reports(&self) -> Vec<JobReport> {
-        self.jobs.iter().filter_map(|(attempt, job)| job.report(attempt)).collect()
+        self.jobs
+            .iter()
+            .filter_map(|(attempt, job)| job.report(attempt))
+            .collect()
     }
 }
 
 fn step_status(status: reply::StepStatus, detail: String) -> StepStatus {
-    let list = |text: &str| text.split("; ").filter(|part| !part.is_empty()).map(str::to_owned).collect();
+    let list = |text: &str| {
+        text.split("; ")
+            .filter(|part| !part.is_empty())
+            .map(str::to_owned)
+            .collect()
+    };
     match status {
         reply::StepStatus::Unchanged => StepStatus::Unchanged,
         reply::StepStatus::Changed => StepStatus::Changed,
         reply::StepStatus::Left => StepStatus::Left { what: detail },
         // A code that is not a number is a host that breaks the protocol; the step failed all the same.
-        reply::StepStatus::Failed => StepStatus::Failed { code: detail.trim().parse().unwrap_or(-1) },
+        reply::StepStatus::Failed => StepStatus::Failed {
+            code: detail.trim().parse().unwrap_or(-1),
+        },
         reply::StepStatus::NotConverged => StepStatus::NotConverged { missing: list(&detail) },
-        reply::StepStatus::TimedOut => StepStatus::TimedOut { survivors: list(&detail) },
+        reply::StepStatus::TimedOut => StepStatus::TimedOut {
+            survivors: list(&detail),
+        },
         reply::StepStatus::NotReady => StepStatus::NotReady,
         reply::StepStatus::NotCaptured => StepStatus::NotCaptured { why: detail },
     }
@@ -285,5 +316,10 @@ pub async fn exchange(
         (Ok(_), None) if handler.decoder.is_done() => None,
         (Ok(_), None) => Some(LinkError::Cut(complaint.trim().to_owned())),
     };
-    Exchange { reply: handler.reply, spoke: handler.spoke, sent: handler.sent, failed }
+    Exchange {
+        reply: handler.reply,
+        spoke: handler.spoke,
+        sent: handler.sent,
+        failed,
+    }
 }

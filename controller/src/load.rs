@@ -9,8 +9,8 @@ use crate::transport::{Become, HostKeyPolicy, Target, Timeouts, Via};
 use holdfast_inventory::diagnostic::{Located, Location, Problem, Problems, SourceFile};
 use holdfast_inventory::{HostName, HostSettings, Inventory, Pattern, SecretRef, SshSettings, settings, vars};
 use holdfast_plan::blueprint::{self, Blueprint};
-use holdfast_plan::desired::{Desired, DesiredInput, Files, Fleet};
-use holdfast_plan::render::{Values, render_host_field};
+use holdfast_plan::desired::{Desired, DesiredInput, Files};
+use holdfast_plan::render::{render_host_field, values};
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -49,16 +49,22 @@ impl Project {
     pub fn load(global: &Global, scope: Scope) -> CliResult<Self> {
         let start = global.directory.clone().unwrap_or_else(|| PathBuf::from("."));
         let root = find_project(&start).map_err(|error| {
-            CliError::hinted(crate::cli::error::chain(&error), "`holdfast init` makes a project; -C DIR names one")
+            CliError::hinted(
+                crate::cli::error::chain(&error),
+                "`holdfast init` makes a project; -C DIR names one",
+            )
         })?;
         let path = root.join(PROJECT_FILE);
-        let text = fs::read_to_string(&path).map_err(|error| CliError::doing(format!("read {}", path.display()), &error))?;
+        let text =
+            fs::read_to_string(&path).map_err(|error| CliError::doing(format!("read {}", path.display()), &error))?;
         let (config, mut problems) = Config::parse(&SourceFile::new(&path, text));
         let inventory_files = match global.inventory.as_slice() {
             [] => read_all(&root, &config.inventory, &config, &mut problems),
             flags => {
-                let named: Vec<Located<String>> =
-                    flags.iter().map(|flag| Located::nowhere(flag.to_string_lossy().into_owned())).collect();
+                let named: Vec<Located<String>> = flags
+                    .iter()
+                    .map(|flag| Located::nowhere(flag.to_string_lossy().into_owned()))
+                    .collect();
                 read_all(Path::new("."), &named, &config, &mut problems)
             }
         };
@@ -82,7 +88,10 @@ impl Project {
             for file in read_all(&root, &project.config.blueprints, &project.config, &mut problems) {
                 let blueprint = blueprint::parse(&file, &mut problems);
                 for reference in blueprint.references() {
-                    project.files.entry(reference.path.clone()).or_insert_with(|| read_bytes(&reference.path));
+                    project
+                        .files
+                        .entry(reference.path.clone())
+                        .or_insert_with(|| read_bytes(&reference.path));
                 }
                 project.blueprints.push(blueprint);
             }
@@ -109,7 +118,10 @@ impl Project {
             hosts.retain(|host| limited.contains(host));
         }
         if hosts.is_empty() {
-            return Err(CliError::hinted("no host is selected", "`holdfast hosts` lists them, `--graph` shows the groups"));
+            return Err(CliError::hinted(
+                "no host is selected",
+                "`holdfast hosts` lists them, `--graph` shows the groups",
+            ));
         }
         Ok(hosts)
     }
@@ -131,7 +143,11 @@ impl Project {
 
     /// Works out what hosts shall have.
     pub fn desired(&self, hosts: &[HostName]) -> CliResult<Desired> {
-        let input = DesiredInput { blueprints: &self.blueprints, inventory: self, files: &self.files };
+        let input = DesiredInput {
+            blueprints: &self.blueprints,
+            inventory: &self.inventory,
+            files: &self.files,
+        };
         Desired::build(input, hosts).map_err(CliError::from)
     }
 
@@ -154,7 +170,7 @@ impl Project {
         declared_at: &Location,
         problems: &mut Problems,
     ) -> Option<Target> {
-        let values = self.values(name);
+        let values = values(&self.inventory.vars_of(name.as_str()).unwrap_or_default());
         let mut render = |field: &Located<String>, check: fn(&str) -> Result<(), &'static str>| {
             let at = field.at.clone().unwrap_or_else(|| declared_at.clone());
             match render_host_field(&field.value, &values) {
@@ -181,15 +197,21 @@ impl Project {
         let user = settings.user.clone().or_else(login_name);
         let Some(user) = user else {
             problems.push(
-                Problem::at(declared_at.clone(), format!("host `{name}` has no `user`, and the name of yours is unknown"))
-                    .help("set user under [ssh] in holdfast.toml, or use -u USER"),
+                Problem::at(
+                    declared_at.clone(),
+                    format!("host `{name}` has no `user`, and the name of yours is unknown"),
+                )
+                .help("set user under [ssh] in holdfast.toml, or use -u USER"),
             );
             return None;
         };
         let mut target = Target::new(name.clone(), address, user);
         target.port = settings.port;
         target.identities = settings.identity.iter().map(|path| expand_home(path)).collect();
-        target.password_env = settings.password.as_ref().map(|SecretRef::Env(variable)| variable.clone());
+        target.password_env = settings
+            .password
+            .as_ref()
+            .map(|SecretRef::Env(variable)| variable.clone());
         target.host_keys = match settings.host_keys {
             settings::HostKeys::Strict => HostKeyPolicy::Strict,
             settings::HostKeys::AcceptNew => HostKeyPolicy::AcceptNew,
@@ -215,31 +237,6 @@ impl Project {
     }
 }
 
-impl Fleet for Project {
-    fn hosts(&self) -> Vec<HostName> {
-        self.inventory.hosts().iter().map(|host| host.name.clone()).collect()
-    }
-
-    fn select(&self, pattern: &str, at: &Location) -> Result<BTreeSet<HostName>, Problems> {
-        Pattern::parse(pattern)
-            .and_then(|pattern| {
-                let hosts = self.inventory.select(&pattern)?;
-                Ok(hosts.into_iter().map(|host| host.name.clone()).collect())
-            })
-            .map_err(|errors| errors.into_problems(Some(at)))
-    }
-
-    fn values(&self, host: &HostName) -> Values {
-        let vars = self.inventory.vars_of(host.as_str()).unwrap_or_default();
-        vars.into_iter()
-            .map(|(name, var)| {
-                let value = serde_json::to_value(&var.value).expect("values are strings, numbers, lists and maps");
-                (name, value)
-            })
-            .collect()
-    }
-}
-
 /// Follows paths and globs (sorted by bytes) and reads each file once.
 fn read_all(root: &Path, globs: &[Located<String>], config: &Config, problems: &mut Problems) -> Vec<Arc<SourceFile>> {
     let mut seen = BTreeSet::new();
@@ -250,7 +247,10 @@ fn read_all(root: &Path, globs: &[Located<String>], config: &Config, problems: &
         let paths = match glob::glob(&pattern.to_string_lossy()) {
             Ok(paths) => paths,
             Err(error) => {
-                problems.push(Problem::at(at, format!("`{}` is not a glob: {}", entry.value, error.msg)));
+                problems.push(Problem::at(
+                    at,
+                    format!("`{}` is not a glob: {}", entry.value, error.msg),
+                ));
                 continue;
             }
         };
@@ -269,7 +269,10 @@ fn read_all(root: &Path, globs: &[Located<String>], config: &Config, problems: &
             }
             match fs::read_to_string(&path) {
                 Ok(text) => files.push(SourceFile::new(shown(&path), text)),
-                Err(error) => problems.push(Problem::at(at.clone(), format!("can't read {}: {error}", path.display()))),
+                Err(error) => problems.push(Problem::at(
+                    at.clone(),
+                    format!("can't read {}: {error}", path.display()),
+                )),
             }
         }
     }
@@ -308,7 +311,9 @@ pub fn home() -> Option<PathBuf> {
 
 /// The name of the user who runs Holdfast.
 pub fn login_name() -> Option<String> {
-    ["LOGNAME", "USER"].iter().find_map(|name| std::env::var(name).ok()).filter(|name| !name.is_empty()).or_else(|| {
-        rustix::process::geteuid().is_root().then(|| "root".to_owned())
-    })
+    ["LOGNAME", "USER"]
+        .iter()
+        .find_map(|name| std::env::var(name).ok())
+        .filter(|name| !name.is_empty())
+        .or_else(|| rustix::process::geteuid().is_root().then(|| "root".to_owned()))
 }

@@ -58,12 +58,27 @@ pub async fn observe(
     mode: Mode,
 ) -> Result<Vec<(HostName, Result<Known, Outcome>)>, StoreError> {
     let progress = Arc::new(Progress::new("observing", targets.len()));
-    let desired: Arc<BTreeMap<HostName, Arc<[DesiredResource]>>> =
-        Arc::new(desired.iter().map(|(host, list)| (host.clone(), Arc::from(list.as_slice()))).collect());
-    let open: Arc<BTreeSet<AttemptId>> =
-        Arc::new(store.unfinished_attempts().await?.into_iter().map(|attempt| attempt.attempt).collect());
+    let desired: Arc<BTreeMap<HostName, Arc<[DesiredResource]>>> = Arc::new(
+        desired
+            .iter()
+            .map(|(host, list)| (host.clone(), Arc::from(list.as_slice())))
+            .collect(),
+    );
+    let open: Arc<BTreeSet<AttemptId>> = Arc::new(
+        store
+            .unfinished_attempts()
+            .await?
+            .into_iter()
+            .map(|attempt| attempt.attempt)
+            .collect(),
+    );
     let bound: Arc<BTreeMap<MachineId, HostName>> = Arc::new(
-        store.hosts().await?.into_iter().filter_map(|view| Some((view.machine?, view.host))).collect(),
+        store
+            .hosts()
+            .await?
+            .into_iter()
+            .filter_map(|view| Some((view.machine?, view.host)))
+            .collect(),
     );
     let store_of = store.clone();
     let results = fleet
@@ -80,8 +95,11 @@ pub async fn observe(
             }
         })
         .await;
-    let seen: Vec<HostName> =
-        results.iter().filter(|(_, result)| matches!(result, Ok(Ok(_)))).map(|(host, _)| host.clone()).collect();
+    let seen: Vec<HostName> = results
+        .iter()
+        .filter(|(_, result)| matches!(result, Ok(Ok(_))))
+        .map(|(host, _)| host.clone())
+        .collect();
     store.mark_seen(&seen, now()).await?;
     results
         .into_iter()
@@ -121,14 +139,21 @@ async fn observe_host(
             Ok(observation) => observation,
             Err(outcome) => break Err(Unobserved::Host(outcome)),
         };
-        if machine.is_none() && let Some(found) = &observation.machine {
+        if machine.is_none()
+            && let Some(found) = &observation.machine
+        {
             // An id that nobody has yet: an apply that was killed before it could say so, or another controller.
             if let Some(other) = bound.get(found).filter(|other| *other != host) {
                 break Err(Unobserved::Host(Outcome::Held {
-                    why: format!("this is the machine of host `{other}`: two names for one host; remove one of them from the inventory"),
+                    why: format!(
+                        "this is the machine of host `{other}`: two names for one host; remove one of them from the inventory"
+                    ),
                 }));
             }
-            let event = Event::MachineSeen { machine: found.clone(), host: host.clone() };
+            let event = Event::MachineSeen {
+                machine: found.clone(),
+                host: host.clone(),
+            };
             if let Err(error) = store.append(now(), vec![event]).await {
                 break Err(Unobserved::Store(error));
             }
@@ -150,7 +175,12 @@ async fn observe_host(
     };
     fleet.close(session).await;
     let observation = result?;
-    Ok(Known { observation, machine, ledger, held })
+    Ok(Known {
+        observation,
+        machine,
+        ledger,
+        held,
+    })
 }
 
 async fn ledger_of(store: &Store, machine: Option<&MachineId>) -> Result<Ledger, Unobserved> {
@@ -168,9 +198,16 @@ async fn unreachable_host(
     already_held: bool,
     error: &TransportError,
 ) -> Unobserved {
-    let changed = matches!(error, TransportError::HostKeyChanged { .. } | TransportError::HostKeyRevoked { .. });
+    let changed = matches!(
+        error,
+        TransportError::HostKeyChanged { .. } | TransportError::HostKeyRevoked { .. }
+    );
     if changed && !already_held {
-        let event = Event::MachineHeld { host: host.clone(), machine, why: HoldReason::HostKeyChanged };
+        let event = Event::MachineHeld {
+            host: host.clone(),
+            machine,
+            why: HoldReason::HostKeyChanged,
+        };
         if let Err(error) = store.append(now(), vec![event]).await {
             return Unobserved::Store(error);
         }
@@ -186,7 +223,11 @@ pub async fn ask(
 ) -> Result<Observation, Outcome> {
     let (body, addresses) = observe_body(resources);
     let nonce = link::nonce();
-    let request = ObserveRequest { state_dir: target.state_dir.as_deref(), facts: true, body: body.as_str() };
+    let request = ObserveRequest {
+        state_dir: target.state_dir.as_deref(),
+        facts: true,
+        body: body.as_str(),
+    };
     let program = program::observe(&nonce, &request);
     let exchange = link::exchange(session, &nonce, program, Vec::new(), OBSERVE_TIMEOUT, &mut |_, _| {}).await;
     if let Some(error) = &exchange.failed {
@@ -195,7 +236,10 @@ pub async fn ask(
     }
     let mut reply = exchange.reply;
     if let Some((refusal, detail)) = reply.refused {
-        return Err(Outcome::Refused { kind: outcomes::refusal_kind(refusal), detail });
+        return Err(Outcome::Refused {
+            kind: outcomes::refusal_kind(refusal),
+            detail,
+        });
     }
     let jobs = reply.job_reports();
     let resources = addresses
@@ -277,6 +321,10 @@ pub fn job_events(machine: &MachineId, job: &JobReport) -> Vec<Event> {
         JobState::Interrupted => JobEnded::Interrupted,
         JobState::Unstarted | JobState::Untransferred => JobEnded::NeverStarted,
     };
-    events.push(Event::JobEnded { machine: machine.clone(), attempt: job.attempt.clone(), ended });
+    events.push(Event::JobEnded {
+        machine: machine.clone(),
+        attempt: job.attempt.clone(),
+        ended,
+    });
     events
 }

@@ -17,13 +17,15 @@ pub fn unreachable_kind(error: &TransportError) -> UnreachableKind {
             _ => UnreachableKind::ConnectRefused,
         },
         TransportError::ConnectTimeout { .. } => UnreachableKind::ConnectTimeout,
-        TransportError::HandshakeTimeout { .. } | TransportError::NotSsh { .. } | TransportError::Negotiation { .. } => {
-            UnreachableKind::Handshake
-        }
+        TransportError::HandshakeTimeout { .. }
+        | TransportError::NotSsh { .. }
+        | TransportError::Negotiation { .. } => UnreachableKind::Handshake,
         TransportError::HostKeyUnknown { .. }
         | TransportError::HostKeyNotRecorded { .. }
         | TransportError::KnownHosts { .. } => UnreachableKind::HostKeyUnknown,
-        TransportError::HostKeyChanged { .. } | TransportError::HostKeyRevoked { .. } => UnreachableKind::HostKeyChanged,
+        TransportError::HostKeyChanged { .. } | TransportError::HostKeyRevoked { .. } => {
+            UnreachableKind::HostKeyChanged
+        }
         TransportError::AuthRefused { .. }
         | TransportError::NoCredentials { .. }
         | TransportError::AuthTimeout { .. }
@@ -43,7 +45,10 @@ pub fn unreachable_kind(error: &TransportError) -> UnreachableKind {
 
 /// The outcome of a host whose carrier failed before anything was sent.
 pub fn unreachable(error: &TransportError) -> Outcome {
-    Outcome::Unreachable { kind: unreachable_kind(error), detail: format!("{error}; {}", error.hint()) }
+    Outcome::Unreachable {
+        kind: unreachable_kind(error),
+        detail: format!("{error}; {}", error.hint()),
+    }
 }
 
 /// The kind and detail of a request that failed before anything was started.

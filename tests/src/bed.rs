@@ -45,7 +45,12 @@ pub struct HostSpec<'a> {
 impl<'a> HostSpec<'a> {
     /// A host as it comes.
     pub fn new(name: &'a str, kind: Kind) -> Self {
-        Self { name, kind, server: Server::OpenSsh, prepare: None }
+        Self {
+            name,
+            kind,
+            server: Server::OpenSsh,
+            prepare: None,
+        }
     }
 }
 
@@ -85,7 +90,11 @@ fn images() -> PathBuf {
 
 /// Runs a command that must succeed.
 pub fn must(program: &str, arguments: &[&str]) -> String {
-    let output = Command::new(program).args(arguments).stdin(Stdio::null()).output().expect("the program starts");
+    let output = Command::new(program)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .output()
+        .expect("the program starts");
     assert!(
         output.status.success(),
         "{program} {arguments:?}: {}{}",
@@ -112,7 +121,10 @@ impl Bed {
     pub fn start(specs: &[HostSpec<'_>]) -> Option<Self> {
         let images = images();
         if !rustix::process::geteuid().is_root() || !images.join("edition").is_file() {
-            eprintln!("skipped: real hosts need root and the images of tests/bed/prepare");
+            #[expect(clippy::print_stderr, reason = "a test that can't run here says so")]
+            {
+                eprintln!("skipped: real hosts need root and the images of tests/bed/prepare");
+            }
             return None;
         }
         let (number, slot) = take_slot();
@@ -126,7 +138,14 @@ impl Bed {
         must("ip", &["addr", "add", &format!("10.98.{number}.1/24"), "dev", &bridge]);
         must("ip", &["link", "set", &bridge, "up"]);
         let known_hosts = folder.join("known_hosts");
-        let mut bed = Self { hosts: Vec::new(), key, known_hosts, folder, bridge, _slot: slot };
+        let mut bed = Self {
+            hosts: Vec::new(),
+            key,
+            known_hosts,
+            folder,
+            bridge,
+            _slot: slot,
+        };
         let mut known = String::new();
         for (index, spec) in specs.iter().enumerate() {
             let place = u8::try_from(index + 10).expect("fewer than 240 hosts in a bed");
@@ -171,7 +190,10 @@ impl Bed {
         must("ip", &["link", "add", &outer, "type", "veth", "peer", "name", &inner]);
         must("ip", &["link", "set", &outer, "master", &self.bridge, "up"]);
         must("ip", &["link", "set", &inner, "netns", &namespace, "name", "eth0"]);
-        must("ip", &["-n", &namespace, "addr", "add", &format!("{address}/24"), "dev", "eth0"]);
+        must(
+            "ip",
+            &["-n", &namespace, "addr", "add", &format!("{address}/24"), "dev", "eth0"],
+        );
         must("ip", &["-n", &namespace, "link", "set", "eth0", "up"]);
         must("ip", &["-n", &namespace, "link", "set", "lo", "up"]);
         let console = File::create(folder.join("console")).expect("a console file");
@@ -181,7 +203,14 @@ impl Bed {
             .stderr(console)
             .spawn()
             .expect("the init starts");
-        BedHost { name: spec.name.to_owned(), address, root, folder, namespace, init }
+        BedHost {
+            name: spec.name.to_owned(),
+            address,
+            root,
+            folder,
+            namespace,
+            init,
+        }
     }
 
     /// Gives the host its name, its keys and its SSH server.
@@ -201,7 +230,10 @@ impl Bed {
         if spec.kind == Kind::Sysv {
             let inittab = root.join("etc/inittab");
             let text = fs::read_to_string(&inittab).expect("an inittab");
-            let kept: Vec<&str> = text.lines().filter(|line| !line.contains("getty") && !line.contains("sulogin")).collect();
+            let kept: Vec<&str> = text
+                .lines()
+                .filter(|line| !line.contains("getty") && !line.contains("sulogin"))
+                .collect();
             fs::write(&inittab, kept.join("\n") + "\n").expect("inittab can be written");
             // The start-up scripts that set up hardware and mounts have nothing to do in a namespace.
             let _ = fs::remove_dir_all(root.join("etc/rcS.d"));
@@ -212,7 +244,12 @@ impl Bed {
             fs::create_dir_all(&keys).expect("a folder for keys");
             must(
                 "dropbearconvert",
-                &["openssh", "dropbear", path(&host_key), path(&keys.join("dropbear_ed25519_host_key"))],
+                &[
+                    "openssh",
+                    "dropbear",
+                    path(&host_key),
+                    path(&keys.join("dropbear_ed25519_host_key")),
+                ],
             );
             let unit = "[Service]\nExecStart=\nExecStart=/usr/sbin/dropbear -F -E -r /etc/dropbear/dropbear_ed25519_host_key\nType=simple\nExecStartPre=\n";
             let folder = root.join("etc/systemd/system/ssh.service.d");
@@ -223,7 +260,10 @@ impl Bed {
 
     /// Finds a host.
     pub fn host(&self, name: &str) -> &BedHost {
-        self.hosts.iter().find(|host| host.name == name).expect("the test asked for this host")
+        self.hosts
+            .iter()
+            .find(|host| host.name == name)
+            .expect("the test asked for this host")
     }
 }
 
@@ -231,7 +271,15 @@ fn init_command(kind: Kind, root: &Path, namespace: &str) -> Command {
     match kind {
         Kind::Systemd | Kind::Dnf => {
             let mut command = Command::new("systemd-nspawn");
-            command.args(["-q", "-b", "--register=no", "--keep-unit", "--resolv-conf=off", "--timezone=off", "--console=pipe"]);
+            command.args([
+                "-q",
+                "-b",
+                "--register=no",
+                "--keep-unit",
+                "--resolv-conf=off",
+                "--timezone=off",
+                "--console=pipe",
+            ]);
             command.arg("-D").arg(root);
             command.arg(format!("--network-namespace-path=/run/netns/{namespace}"));
             command.env_remove("NOTIFY_SOCKET");
@@ -239,7 +287,9 @@ fn init_command(kind: Kind, root: &Path, namespace: &str) -> Command {
         }
         Kind::Sysv => {
             let mut command = Command::new("ip");
-            command.args(["netns", "exec", namespace, "unshare", "--mount", "--uts", "--pid", "--ipc", "--fork"]);
+            command.args([
+                "netns", "exec", namespace, "unshare", "--mount", "--uts", "--pid", "--ipc", "--fork",
+            ]);
             command.args(["--kill-child", "sh", "-c", SYSV_BOOT, "boot"]).arg(root);
             command
         }
@@ -291,7 +341,17 @@ impl BedHost {
 
     /// Takes the network away, or gives it back.
     pub fn set_network(&self, up: bool) {
-        must("ip", &["-n", &self.namespace, "link", "set", "eth0", if up { "up" } else { "down" }]);
+        must(
+            "ip",
+            &[
+                "-n",
+                &self.namespace,
+                "link",
+                "set",
+                "eth0",
+                if up { "up" } else { "down" },
+            ],
+        );
     }
 
     /// Runs sh in the host's own namespaces, as root, without SSH.
@@ -299,7 +359,23 @@ impl BedHost {
         let pid = self.init_pid();
         must(
             "nsenter",
-            &["-t", &pid.to_string(), "-m", "-u", "-i", "-n", "-p", "-r", "-w", "/usr/bin/env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "/bin/sh", "-c", script],
+            &[
+                "-t",
+                &pid.to_string(),
+                "-m",
+                "-u",
+                "-i",
+                "-n",
+                "-p",
+                "-r",
+                "-w",
+                "/usr/bin/env",
+                "-i",
+                "PATH=/usr/sbin:/usr/bin:/sbin:/bin",
+                "/bin/sh",
+                "-c",
+                script,
+            ],
         )
     }
 
@@ -340,7 +416,11 @@ impl Drop for Bed {
 /// Takes away what this bed, or one that was killed before it, left: mounts, namespaces, the bridge, the folder.
 fn sweep(folder: &Path, bridge: &str) {
     let quiet = |program: &str, arguments: &[&str]| {
-        let _ = Command::new(program).args(arguments).stdin(Stdio::null()).stderr(Stdio::null()).status();
+        let _ = Command::new(program)
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stderr(Stdio::null())
+            .status();
     };
     for entry in fs::read_dir("/run/netns").into_iter().flatten().flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();

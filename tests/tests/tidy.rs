@@ -5,12 +5,18 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests/ lies in the project").to_path_buf()
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("tests/ lies in the project")
+        .to_path_buf()
 }
 
 fn sources() -> Vec<PathBuf> {
     let mut found = Vec::new();
-    let mut folders: Vec<PathBuf> = ["inventory", "controller", "agent", "tests"].iter().map(|room| root().join(room)).collect();
+    let mut folders: Vec<PathBuf> = ["inventory", "controller", "agent", "tests"]
+        .iter()
+        .map(|room| root().join(room))
+        .collect();
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(&folder).expect("the project can be read") {
             let path = entry.expect("an entry").path();
@@ -27,7 +33,9 @@ fn sources() -> Vec<PathBuf> {
 
 /// The lines of a file before its tests.
 fn code_lines(text: &str) -> usize {
-    text.lines().position(|line| line.trim() == "#[cfg(test)]").unwrap_or_else(|| text.lines().count())
+    text.lines()
+        .position(|line| line.trim() == "#[cfg(test)]")
+        .unwrap_or_else(|| text.lines().count())
 }
 
 #[test]
@@ -56,7 +64,12 @@ fn no_file_is_past_six_hundred_lines_without_its_tests() {
 fn dependencies(manifest: &str) -> BTreeSet<String> {
     let text = fs::read_to_string(root().join(manifest)).expect("a manifest");
     let table: toml::Table = text.parse().expect("TOML");
-    table["dependencies"].as_table().expect("a table").keys().cloned().collect()
+    table["dependencies"]
+        .as_table()
+        .expect("a table")
+        .keys()
+        .cloned()
+        .collect()
 }
 
 #[test]
@@ -65,17 +78,42 @@ fn the_pure_crates_and_the_agent_depend_on_nothing_else() {
         ("inventory/Cargo.toml", &["serde", "strsim", "thiserror", "toml"][..]),
         (
             "controller/plan/Cargo.toml",
-            &["handlebars", "holdfast-inventory", "serde", "serde_json", "sha2", "shlex", "similar", "strsim", "thiserror", "toml"][..],
+            &[
+                "handlebars",
+                "holdfast-inventory",
+                "serde",
+                "serde_json",
+                "sha2",
+                "shlex",
+                "similar",
+                "strsim",
+                "thiserror",
+                "toml",
+            ][..],
         ),
         (
             "agent/Cargo.toml",
-            &["bytes", "futures-util", "getrandom", "prost", "rustix", "sha2", "shlex", "thiserror", "tokio", "tokio-util"][..],
+            &[
+                "bytes",
+                "futures-util",
+                "getrandom",
+                "prost",
+                "rustix",
+                "sha2",
+                "shlex",
+                "thiserror",
+                "tokio",
+                "tokio-util",
+            ][..],
         ),
     ];
     for (manifest, allowed) in allowed {
         let allowed: BTreeSet<String> = allowed.iter().map(ToString::to_string).collect();
         let extra: Vec<String> = dependencies(manifest).difference(&allowed).cloned().collect();
-        assert!(extra.is_empty(), "{manifest} depends on {extra:?}; argue for it in the allow-list of this test");
+        assert!(
+            extra.is_empty(),
+            "{manifest} depends on {extra:?}; argue for it in the allow-list of this test"
+        );
     }
 }
 
@@ -87,7 +125,9 @@ fn one_word_per_concept() {
     for path in sources().into_iter().filter(|path| !path.ends_with("tidy.rs")) {
         for (number, line) in fs::read_to_string(&path).expect("UTF-8").lines().enumerate() {
             for keyword in ["struct ", "enum ", "trait ", "mod "] {
-                let Some((_, name)) = line.split_once(keyword) else { continue };
+                let Some((_, name)) = line.split_once(keyword) else {
+                    continue;
+                };
                 let name = name.split(|c: char| !c.is_alphanumeric()).next().unwrap_or("");
                 if banned.iter().any(|word| name.ends_with(word)) {
                     found.push(format!("{}:{}: {name}", path.display(), number + 1));
@@ -102,8 +142,14 @@ fn one_word_per_concept() {
 fn only_the_sh_module_makes_shell_text() {
     // `Sh` has no constructor from a String: only its own module could make one.
     let module = fs::read_to_string(root().join("controller/plan/src/sh.rs")).expect("the module");
-    assert!(!module.contains("impl From<String> for Sh"), "a String must not become sh");
-    assert!(!module.contains("pub fn raw"), "sh comes from static text and quoted words");
+    assert!(
+        !module.contains("impl From<String> for Sh"),
+        "a String must not become sh"
+    );
+    assert!(
+        !module.contains("pub fn raw"),
+        "sh comes from static text and quoted words"
+    );
 }
 
 #[test]
@@ -112,7 +158,9 @@ fn no_two_sh_files_of_a_host_define_one_function() {
     for entry in fs::read_dir(root().join("agent/sh")).expect("the runner's files") {
         let path = entry.expect("an entry").path();
         for line in fs::read_to_string(&path).expect("UTF-8").lines() {
-            let Some((name, _)) = line.split_once("() {") else { continue };
+            let Some((name, _)) = line.split_once("() {") else {
+                continue;
+            };
             let before = seen.insert(name.to_owned(), path.clone());
             assert!(before.is_none(), "{name} is defined in {path:?} and in {before:?}");
         }

@@ -13,21 +13,44 @@ use std::collections::BTreeMap;
 
 /// Runs the command.
 pub async fn run(global: &Global, args: &ApplyArgs) -> CliResult<i32> {
-    let project = Project::load(global, if args.plan.is_some() { Scope::Inventory } else { Scope::All })?;
+    let project = Project::load(
+        global,
+        if args.plan.is_some() {
+            Scope::Inventory
+        } else {
+            Scope::All
+        },
+    )?;
     let store = open_store(&project).await?;
     let fleet = fleet(&project, global);
-    let options = carry_out::Options { yes: args.yes, max_failures: args.max_failures, json: global.json };
-    let view = PlanView { diff: !args.no_diff, ..PlanView::default() };
+    let options = carry_out::Options {
+        yes: args.yes,
+        max_failures: args.max_failures,
+        json: global.json,
+    };
+    let view = PlanView {
+        diff: !args.no_diff,
+        ..PlanView::default()
+    };
     let code = if let Some(file) = &args.plan {
         let (plan, blobs) = SavedPlan::read(file)?;
         let hosts: Vec<_> = plan.hosts.iter().map(|host| host.host.clone()).collect();
-        if let Some(gone) = hosts.iter().find(|host| project.inventory.host(host.as_str()).is_none()) {
+        if let Some(gone) = hosts
+            .iter()
+            .find(|host| project.inventory.host(host.as_str()).is_none())
+        {
             return Err(CliError::hinted(
                 format!("the plan is for host `{gone}`, which is not in the inventory"),
                 "make the plan anew: holdfast plan -o FILE",
             ));
         }
-        let planned = Planned { plan, unobserved: Vec::new(), known: BTreeMap::new(), blobs, forks: None };
+        let planned = Planned {
+            plan,
+            unobserved: Vec::new(),
+            known: BTreeMap::new(),
+            blobs,
+            forks: None,
+        };
         if !global.json {
             data(&render(&planned.plan, view));
         }

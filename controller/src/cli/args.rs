@@ -3,12 +3,6 @@
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 
-/// Hosts contacted at once when neither `-f` nor `forks` says otherwise.
-///
-/// 64: a session costs about 72 kB here and a `/bin/sh` there; above that, two cores of a controller are busy
-/// with handshakes and hosts begin to time out.
-pub const FORKS_DEFAULT: usize = 64;
-
 /// Keeps legacy fleets from drifting: desired state, plan, ledger and undo over plain SSH.
 #[derive(Debug, Clone, Parser)]
 #[command(name = "holdfast", version, max_term_width = 100, propagate_version = true)]
@@ -33,7 +27,13 @@ pub struct Cli {
 #[derive(Debug, Clone, Args)]
 pub struct Global {
     /// Use the project in DIR instead of searching upward from the working folder.
-    #[arg(short = 'C', long = "directory", value_name = "DIR", global = true, help_heading = "Global options")]
+    #[arg(
+        short = 'C',
+        long = "directory",
+        value_name = "DIR",
+        global = true,
+        help_heading = "Global options"
+    )]
     pub directory: Option<PathBuf>,
     /// Read this inventory instead of the project's (may be repeated).
     #[arg(short, long, value_name = "FILE", global = true, help_heading = "Global options")]
@@ -41,11 +41,17 @@ pub struct Global {
     /// Only hosts that match the pattern, such as `web:&prod:!web03` or `web[01-20]`.
     #[arg(short, long, value_name = "PATTERN", global = true, help_heading = "Global options")]
     pub limit: Option<String>,
-    /// Hosts contacted at once [default: 64].
-    #[arg(short, long, value_name = "N", env = "HOLDFAST_FORKS", global = true, value_parser = clap::value_parser!(u16).range(1..=10_000), help_heading = "Global options")]
+    /// Hosts contacted at once [default: 100].
+    #[arg(short, long, value_name = "N", env = "HOLDFAST_FORKS", global = true, value_parser = clap::value_parser!(u16).range(1..=4096), help_heading = "Global options")]
     pub forks: Option<u16>,
     /// Set a variable, stronger than all others (may be repeated).
-    #[arg(short = 'e', long = "extra-var", value_name = "KEY=VALUE", global = true, help_heading = "Global options")]
+    #[arg(
+        short = 'e',
+        long = "extra-var",
+        value_name = "KEY=VALUE",
+        global = true,
+        help_heading = "Global options"
+    )]
     pub extra: Vec<String>,
     /// Log in as USER.
     #[arg(short, long, value_name = "USER", global = true, help_heading = "Global options")]
@@ -71,25 +77,37 @@ pub enum Command {
     #[command(after_help = "Example:\n  holdfast validate && git commit -am 'Raise the port'")]
     Validate,
     /// List hosts, their variables, or the tree of groups.
-    #[command(after_help = "Examples:\n  holdfast hosts web\n  holdfast hosts --json web01   each value with where it came from\n  holdfast hosts --graph")]
+    #[command(
+        after_help = "Examples:\n  holdfast hosts web\n  holdfast hosts --json web01   each value with where it came from\n  holdfast hosts --graph"
+    )]
     Hosts(HostsArgs),
     /// Show what hosts say of themselves.
     #[command(after_help = "Example:\n  holdfast facts web01")]
     Facts(PatternArgs),
     /// Show what would change, and why. Writes nothing on any host.
-    #[command(after_help = "Examples:\n  holdfast plan -l web -o web.plan && holdfast apply web.plan\n  holdfast plan --show-script -l web01")]
+    #[command(
+        after_help = "Examples:\n  holdfast plan -l web -o web.plan && holdfast apply web.plan\n  holdfast plan --show-script -l web01"
+    )]
     Plan(PlanArgs),
     /// Make the hosts what the blueprints say: plan, ask, change, verify.
-    #[command(after_help = "Examples:\n  holdfast apply\n  holdfast apply -y -l web --max-failures 1\n  holdfast apply web.plan")]
+    #[command(
+        after_help = "Examples:\n  holdfast apply\n  holdfast apply -y -l web --max-failures 1\n  holdfast apply web.plan"
+    )]
     Apply(ApplyArgs),
     /// Show where hosts no longer are what Holdfast made them, though no blueprint changed.
-    #[command(after_help = "Examples:\n  holdfast drift --detailed-exitcode\n  holdfast drift --recorded   what agents reported, without asking any host")]
+    #[command(
+        after_help = "Examples:\n  holdfast drift --detailed-exitcode\n  holdfast drift --recorded   what agents reported, without asking any host"
+    )]
     Drift(DriftArgs),
     /// Run a command on many hosts at once.
-    #[command(after_help = "Examples:\n  holdfast run web -- uptime\n  holdfast run -f 10 --timeout 30s all -- 'df -h / | tail -1'")]
+    #[command(
+        after_help = "Examples:\n  holdfast run web -- uptime\n  holdfast run -f 10 --timeout 30s all -- 'df -h / | tail -1'"
+    )]
     Run(RunArgs),
     /// Say what shall become of a resource that is stuck, or of a machine that is held.
-    #[command(after_help = "Examples:\n  holdfast resolve web01 file./etc/motd retry\n  holdfast resolve web01 file./etc/motd skip --because 'removed by hand'\n  holdfast resolve web01 accept   the host was re-imaged: begin anew")]
+    #[command(
+        after_help = "Examples:\n  holdfast resolve web01 file./etc/motd retry\n  holdfast resolve web01 file./etc/motd skip --because 'removed by hand'\n  holdfast resolve web01 accept   the host was re-imaged: begin anew"
+    )]
     Resolve(ResolveArgs),
     /// Break the lease of a controller that is gone for good.
     #[command(after_help = "Example:\n  holdfast unlock web01")]
@@ -107,7 +125,9 @@ pub enum Command {
     #[command(after_help = "Examples:\n  holdfast runs\n  holdfast runs show 3f2a")]
     Runs(RunsArgs),
     /// See all of it work: embedded hosts, no root, nothing to configure.
-    #[command(after_help = "Examples:\n  holdfast demo\n  holdfast demo --hosts 200\n  holdfast demo --keep   leave the hosts up and try the commands yourself")]
+    #[command(
+        after_help = "Examples:\n  holdfast demo\n  holdfast demo --hosts 200\n  holdfast demo --keep   leave the hosts up and try the commands yourself"
+    )]
     Demo(DemoArgs),
     /// Print a completion script for a shell.
     #[command(after_help = "Example:\n  holdfast completions bash > /etc/bash_completion.d/holdfast")]

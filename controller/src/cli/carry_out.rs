@@ -62,15 +62,36 @@ async fn follow_running(store: &Store, fleet: &Fleet, wanted: &Wanted, planned: 
     let mut hosts = HashMap::new();
     let mut tasks = Vec::new();
     for target in &wanted.targets {
-        let Some(known) = planned.known.get(&target.name) else { continue };
-        for job in known.observation.jobs.iter().filter(|job| job.state == JobState::Running) {
+        let Some(known) = planned.known.get(&target.name) else {
+            continue;
+        };
+        for job in known
+            .observation
+            .jobs
+            .iter()
+            .filter(|job| job.state == JobState::Running)
+        {
             let ours = store.attempt(&job.attempt).await.map_err(|error| store_error(&error))?;
             if ours.is_none() {
                 continue;
             }
-            note(&format!("{}: a job of an earlier run is still running; waiting for it to end", target.name));
-            hosts.insert(target.name.clone(), HostWork { target: target.clone(), assignment: Assignment::Collect });
-            tasks.push(HostTask { host: target.name.clone(), work: Work::Collect { attempt: job.attempt.clone() } });
+            note(&format!(
+                "{}: a job of an earlier run is still running; waiting for it to end",
+                target.name
+            ));
+            hosts.insert(
+                target.name.clone(),
+                HostWork {
+                    target: target.clone(),
+                    assignment: Assignment::Collect,
+                },
+            );
+            tasks.push(HostTask {
+                host: target.name.clone(),
+                work: Work::Collect {
+                    attempt: job.attempt.clone(),
+                },
+            });
         }
     }
     if tasks.is_empty() {
@@ -79,7 +100,10 @@ async fn follow_running(store: &Store, fleet: &Fleet, wanted: &Wanted, planned: 
     let run = RunId::new(&mut SystemIds);
     let names = tasks.iter().map(|task| task.host.clone()).collect();
     let started = run_started(&run, RunKind::Collect, None, names);
-    let limits = Limits { forks: fleet.forks(), ..Limits::default() };
+    let limits = Limits {
+        forks: fleet.forks(),
+        ..Limits::default()
+    };
     let execution = Execution {
         store: store.clone(),
         fleet: fleet.clone(),
@@ -90,7 +114,9 @@ async fn follow_running(store: &Store, fleet: &Fleet, wanted: &Wanted, planned: 
         command: None,
         output: None,
     };
-    execute(execution, RunSpec { hosts: tasks, limits }, started).await.map_err(|error| store_error(&error))?;
+    execute(execution, RunSpec { hosts: tasks, limits }, started)
+        .await
+        .map_err(|error| store_error(&error))?;
     Ok(true)
 }
 
@@ -114,7 +140,12 @@ pub async fn run(
     planned: Planned,
     options: Options,
 ) -> CliResult<i32> {
-    let changing = planned.plan.hosts.iter().filter(|host| is_changed(host) && host.refusals.is_empty()).count();
+    let changing = planned
+        .plan
+        .hosts
+        .iter()
+        .filter(|host| is_changed(host) && host.refusals.is_empty())
+        .count();
     if changing > 0 && !options.yes && !confirmed(changing)? {
         return Err(CliError::new("not confirmed; nothing was changed"));
     }
@@ -138,13 +169,25 @@ pub async fn run(
             match work_of(plan) {
                 Work::Job => {
                     let job = assignment(store, &planned, plan, epochs.get(&host).copied().unwrap_or(0)).await?;
-                    hosts.insert(host.clone(), HostWork { target, assignment: Assignment::Job(Box::new(job)) });
+                    hosts.insert(
+                        host.clone(),
+                        HostWork {
+                            target,
+                            assignment: Assignment::Job(Box::new(job)),
+                        },
+                    );
                     Work::Job
                 }
                 settled => {
                     // Adopts and forgets of a known machine are recorded without sending anything.
                     let job = assignment(store, &planned, plan, 0).await?;
-                    hosts.insert(host.clone(), HostWork { target, assignment: Assignment::Job(Box::new(job)) });
+                    hosts.insert(
+                        host.clone(),
+                        HostWork {
+                            target,
+                            assignment: Assignment::Job(Box::new(job)),
+                        },
+                    );
                     settled
                 }
             }
@@ -155,7 +198,11 @@ pub async fn run(
     }
     let names = tasks.iter().map(|task| task.host.clone()).collect();
     let started = run_started(&run, RunKind::Apply, Some(&planned.plan.id), names);
-    let limits = Limits { forks: fleet.forks(), max_failures: options.max_failures, ..Limits::default() };
+    let limits = Limits {
+        forks: fleet.forks(),
+        max_failures: options.max_failures,
+        ..Limits::default()
+    };
     let execution = Execution {
         store: store.clone(),
         fleet: fleet.clone(),
@@ -166,7 +213,9 @@ pub async fn run(
         command: None,
         output: None,
     };
-    let report = execute(execution, RunSpec { hosts: tasks, limits }, started).await.map_err(doing)?;
+    let report = execute(execution, RunSpec { hosts: tasks, limits }, started)
+        .await
+        .map_err(doing)?;
     store.release(&leases).await.map_err(doing)?;
     tell(&run, &report, options.json);
     Ok(i32::from(report.exit_code().0))
@@ -180,15 +229,29 @@ fn is_changed(host: &HostPlan) -> bool {
 /// has no step: without an id there is no ledger to adopt into.
 fn work_of(plan: &HostPlan) -> Work {
     if let Some(refusal) = plan.refusals.first() {
-        let subject = refusal.address.as_ref().map_or(String::new(), |address| format!("{address}: "));
+        let subject = refusal
+            .address
+            .as_ref()
+            .map_or(String::new(), |address| format!("{address}: "));
         let more = plan.refusals.len() - 1;
-        let rest = if more == 0 { String::new() } else { format!(" (and {more} more)") };
+        let rest = if more == 0 {
+            String::new()
+        } else {
+            format!(" (and {more} more)")
+        };
         return Work::Settled {
-            outcome: Outcome::Refused { kind: RefusalKind::Plan, detail: format!("{subject}{}{rest}", refusal.message) },
+            outcome: Outcome::Refused {
+                kind: RefusalKind::Plan,
+                detail: format!("{subject}{}{rest}", refusal.message),
+            },
         };
     }
     let steps = plan.changes.iter().any(|change| change.step.is_some());
-    if steps || (is_changed(plan) && plan.machine.is_none()) { Work::Job } else { Work::Settled { outcome: Outcome::Ok } }
+    if steps || (is_changed(plan) && plan.machine.is_none()) {
+        Work::Job
+    } else {
+        Work::Settled { outcome: Outcome::Ok }
+    }
 }
 
 async fn assignment(store: &Store, planned: &Planned, plan: &HostPlan, epoch: u64) -> CliResult<JobAssignment> {
@@ -201,28 +264,51 @@ async fn assignment(store: &Store, planned: &Planned, plan: &HostPlan, epoch: u6
     for sha256 in &body.blobs {
         let bytes = match planned.blobs.get(sha256) {
             Some(bytes) => Arc::clone(bytes),
-            None => store.blob(sha256).await.map_err(|error| store_error(&error))?.ok_or_else(|| {
-                CliError::hinted(
-                    format!("the store no longer has the content {sha256} that {} needs", plan.host),
-                    "restore a backup of the store, or drop the resource: holdfast resolve HOST ADDRESS skip",
-                )
-            })?,
+            None => store
+                .blob(sha256)
+                .await
+                .map_err(|error| store_error(&error))?
+                .ok_or_else(|| {
+                    CliError::hinted(
+                        format!("the store no longer has the content {sha256} that {} needs", plan.host),
+                        "restore a backup of the store, or drop the resource: holdfast resolve HOST ADDRESS skip",
+                    )
+                })?,
         };
         parts.push((sha256.clone(), bytes));
     }
     let step: Arc<[u8]> = job_step(body.text.as_str()).into_bytes().into();
     parts.push((sha256_hex(&step), step));
     let ack = ended_jobs(store, planned, &plan.host).await?;
-    Ok(JobAssignment { plan: plan.clone(), machine, epoch, body, parts, ack })
+    Ok(JobAssignment {
+        plan: plan.clone(),
+        machine,
+        epoch,
+        body,
+        parts,
+        ack,
+    })
 }
 
 /// The jobs on a host that are recorded, so that the next start may remove them.
 async fn ended_jobs(store: &Store, planned: &Planned, host: &HostName) -> CliResult<Vec<AttemptId>> {
-    let recorded = store.unacked_attempts(host).await.map_err(|error| store_error(&error))?;
+    let recorded = store
+        .unacked_attempts(host)
+        .await
+        .map_err(|error| store_error(&error))?;
     let mut ended: Vec<AttemptId> = recorded.into_iter().map(|attempt| attempt.attempt).collect();
     if let Some(known) = planned.known.get(host) {
-        for job in known.observation.jobs.iter().filter(|job| job.state != JobState::Running) {
-            let ours = store.attempt(&job.attempt).await.map_err(|error| store_error(&error))?.is_some();
+        for job in known
+            .observation
+            .jobs
+            .iter()
+            .filter(|job| job.state != JobState::Running)
+        {
+            let ours = store
+                .attempt(&job.attempt)
+                .await
+                .map_err(|error| store_error(&error))?
+                .is_some();
             if ours && !ended.contains(&job.attempt) {
                 ended.push(job.attempt.clone());
             }
@@ -240,7 +326,10 @@ async fn take_leases(store: &Store, planned: &Planned) -> CliResult<(Vec<Lease>,
             continue;
         }
         if let Some(known) = planned.known.get(&host.host) {
-            store.raise_epoch(&host.host, known.observation.epoch).await.map_err(doing)?;
+            store
+                .raise_epoch(&host.host, known.observation.epoch)
+                .await
+                .map_err(doing)?;
         }
         wanted.push(host.host.clone());
     }
@@ -251,7 +340,13 @@ async fn take_leases(store: &Store, planned: &Planned) -> CliResult<(Vec<Lease>,
         match answer {
             Ok(lease) => leases.push(lease),
             Err(held) => {
-                refused.insert(host, Outcome::Refused { kind: RefusalKind::Leased, detail: held.to_string() });
+                refused.insert(
+                    host,
+                    Outcome::Refused {
+                        kind: RefusalKind::Leased,
+                        detail: held.to_string(),
+                    },
+                );
             }
         }
     }
@@ -292,6 +387,9 @@ fn tell(run: &RunId, report: &Report, json: bool) {
         .map(|(host, _)| host.clone())
         .collect();
     if !unknown.is_empty() {
-        note(&format!("{}: the next command that asks them collects what their jobs did", fold::title(&unknown)));
+        note(&format!(
+            "{}: the next command that asks them collects what their jobs did",
+            fold::title(&unknown)
+        ));
     }
 }

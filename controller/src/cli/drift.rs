@@ -48,7 +48,9 @@ pub async fn run(global: &Global, args: &DriftArgs) -> CliResult<i32> {
 async fn record(store: &Store, planned: &Planned) -> CliResult<()> {
     let mut events = Vec::new();
     for host in &planned.plan.hosts {
-        let (Some(machine), Some(known)) = (&host.machine, planned.known.get(&host.host)) else { continue };
+        let (Some(machine), Some(known)) = (&host.machine, planned.known.get(&host.host)) else {
+            continue;
+        };
         let phase = |address| known.ledger.entries.get(address).map(|entry| entry.phase);
         let mut drifted = BTreeMap::new();
         let mut mended = Vec::new();
@@ -62,7 +64,12 @@ async fn record(store: &Store, planned: &Planned) -> CliResult<()> {
             }
         }
         if !drifted.is_empty() || !mended.is_empty() {
-            events.push(Event::DriftSeen { host: host.host.clone(), machine: machine.clone(), drifted, mended });
+            events.push(Event::DriftSeen {
+                host: host.host.clone(),
+                machine: machine.clone(),
+                drifted,
+                mended,
+            });
         }
     }
     if !events.is_empty() {
@@ -72,21 +79,41 @@ async fn record(store: &Store, planned: &Planned) -> CliResult<()> {
 }
 
 fn show(planned: &Planned, args: &DriftArgs) {
-    let view = PlanView { all: false, diff: !args.no_diff, scripts: false };
-    for block in fold(planned.plan.hosts.iter().map(|host| (host.host.clone(), render_host(host, view)))) {
+    let view = PlanView {
+        all: false,
+        diff: !args.no_diff,
+        scripts: false,
+    };
+    for block in fold(
+        planned
+            .plan
+            .hosts
+            .iter()
+            .map(|host| (host.host.clone(), render_host(host, view))),
+    ) {
         if !block.text.is_empty() {
             data(&format!("{}\n{}\n", paint(BOLD, block.title()), block.text));
         }
     }
     let differs = |host: &&HostPlan| host.changes.iter().any(planning::counts);
     let hosts = planned.plan.hosts.iter().filter(differs).count();
-    let resources: usize =
-        planned.plan.hosts.iter().map(|host| host.changes.iter().filter(|change| planning::counts(change)).count()).sum();
+    let resources: usize = planned
+        .plan
+        .hosts
+        .iter()
+        .map(|host| host.changes.iter().filter(|change| planning::counts(change)).count())
+        .sum();
     let of = planned.plan.hosts.len();
     data_line(&if resources == 0 {
-        format!("No drift: {of} host{} what Holdfast made them", if of == 1 { " is" } else { "s are" })
+        format!(
+            "No drift: {of} host{} what Holdfast made them",
+            if of == 1 { " is" } else { "s are" }
+        )
     } else {
-        format!("Drift: {resources} resource{} on {hosts} of {of} hosts; `holdfast apply` mends them", if resources == 1 { "" } else { "s" })
+        format!(
+            "Drift: {resources} resource{} on {hosts} of {of} hosts; `holdfast apply` mends them",
+            if resources == 1 { "" } else { "s" }
+        )
     });
     planning::tell_unobserved(&planned.unobserved);
 }

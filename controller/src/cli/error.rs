@@ -25,12 +25,18 @@ pub type CliResult<T> = Result<T, CliError>;
 impl CliError {
     /// States a failure.
     pub fn new(message: impl Into<String>) -> Self {
-        Self::Failed { message: message.into(), hint: None }
+        Self::Failed {
+            message: message.into(),
+            hint: None,
+        }
     }
 
     /// States a failure with what to do.
     pub fn hinted(message: impl Into<String>, hint: impl Into<String>) -> Self {
-        Self::Failed { message: message.into(), hint: Some(hint.into()) }
+        Self::Failed {
+            message: message.into(),
+            hint: Some(hint.into()),
+        }
     }
 
     /// Wraps an error and its causes: "failed to DOING: cause: cause".

@@ -17,9 +17,15 @@ pub async fn run(global: &Global, args: &PatternArgs) -> CliResult<i32> {
     let hosts = project.select(args.pattern.as_deref())?;
     let store = open_store(&project).await?;
     let fleet = fleet(&project, global);
-    let observed = observe(&store, &fleet, project.targets(&hosts)?, &BTreeMap::new(), Mode::Converge)
-        .await
-        .map_err(|error| store_error(&error))?;
+    let observed = observe(
+        &store,
+        &fleet,
+        project.targets(&hosts)?,
+        &BTreeMap::new(),
+        Mode::Converge,
+    )
+    .await
+    .map_err(|error| store_error(&error))?;
     let mut known = Vec::new();
     let mut unobserved = Vec::new();
     for (host, result) in observed {
@@ -30,11 +36,17 @@ pub async fn run(global: &Global, args: &PatternArgs) -> CliResult<i32> {
     }
     if global.json {
         let hosts: BTreeMap<_, _> = known.iter().map(|(host, facts)| (host.as_str(), facts)).collect();
-        let failed: BTreeMap<_, _> = unobserved.iter().map(|(host, outcome)| (host.as_str(), outcome)).collect();
+        let failed: BTreeMap<_, _> = unobserved
+            .iter()
+            .map(|(host, outcome)| (host.as_str(), outcome))
+            .collect();
         data_line(&serde_json::json!({ "schema": 1, "facts": hosts, "unobserved": failed }).to_string());
     } else {
         let texts = known.iter().map(|(host, facts)| {
-            let lines = facts.0.iter().map(|(key, value)| format!("  {key:<18} {}\n", one_line(value)));
+            let lines = facts
+                .0
+                .iter()
+                .map(|(key, value)| format!("  {key:<18} {}\n", one_line(value)));
             (host.clone(), lines.collect::<String>())
         });
         for block in fold(texts) {

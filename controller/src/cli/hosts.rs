@@ -27,7 +27,11 @@ pub fn run(global: &Global, args: &HostsArgs) -> CliResult<i32> {
         .iter()
         .map(|target| {
             let name = target.name.as_str();
-            let groups: Vec<&str> = project.inventory.groups_of(name).map(holdfast_inventory::Group::name).collect();
+            let groups: Vec<&str> = project
+                .inventory
+                .groups_of(name)
+                .map(holdfast_inventory::Group::name)
+                .collect();
             json!({
                 "name": name,
                 "address": target.address,

@@ -18,7 +18,11 @@ const FILES: [(&str, &str); 5] = [
 /// Runs the command.
 pub fn run(args: &InitArgs) -> CliResult<i32> {
     let folder = args.directory.clone().unwrap_or_else(|| PathBuf::from("."));
-    let there: Vec<&str> = FILES.iter().map(|(name, _)| *name).filter(|name| folder.join(name).exists()).collect();
+    let there: Vec<&str> = FILES
+        .iter()
+        .map(|(name, _)| *name)
+        .filter(|name| folder.join(name).exists())
+        .collect();
     if !there.is_empty() {
         return Err(CliError::hinted(
             format!("{} already has {}", folder.display(), there.join(", ")),
@@ -33,7 +37,11 @@ pub fn run(args: &InitArgs) -> CliResult<i32> {
     for (name, _) in FILES {
         data(&format!("  {name}\n"));
     }
-    let enter = if args.directory.is_some() { format!("cd {shown} && ") } else { String::new() };
+    let enter = if args.directory.is_some() {
+        format!("cd {shown} && ")
+    } else {
+        String::new()
+    };
     data(&format!(
         "\nIts one host is this machine and its blueprint touches only a folder below /tmp. Next:\n  {enter}holdfast plan\n  holdfast apply\n"
     ));

@@ -21,8 +21,11 @@ pub async fn run(global: &Global) -> CliResult<i32> {
     for machine in &machines {
         let ledger = store.ledger(&machine.machine).await.map_err(doing)?;
         let orphaned = project.inventory.host(machine.host.as_str()).is_none() || !machine.bound;
-        let phases: BTreeSet<String> =
-            ledger.entries.values().map(|entry| format!("{:?}", entry.phase).to_lowercase()).collect();
+        let phases: BTreeSet<String> = ledger
+            .entries
+            .values()
+            .map(|entry| format!("{:?}", entry.phase).to_lowercase())
+            .collect();
         let phase = if machine.held.is_some() {
             "held".to_owned()
         } else if orphaned {
@@ -32,7 +35,11 @@ pub async fn run(global: &Global) -> CliResult<i32> {
         } else if phases.iter().all(|phase| phase == "ready") && ledger.owed.is_empty() {
             "converged".to_owned()
         } else {
-            phases.into_iter().filter(|phase| phase != "ready").collect::<Vec<_>>().join(", ")
+            phases
+                .into_iter()
+                .filter(|phase| phase != "ready")
+                .collect::<Vec<_>>()
+                .join(", ")
         };
         rows.push((machine, ledger, phase));
     }

@@ -1,8 +1,8 @@
 //! The command line: a file per command. Arguments are parsed in `args`, errors printed once, here.
 
 pub mod apply;
-pub mod carry_out;
 pub mod args;
+pub mod carry_out;
 pub mod drift;
 pub mod error;
 pub mod facts;
@@ -102,12 +102,17 @@ fn log(verbose: u8) {
     };
     let filter = tracing_subscriber::EnvFilter::try_from_env("HOLDFAST_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(filter));
-    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .try_init();
 }
 
 /// Opens the project's store.
 async fn open_store(project: &Project) -> CliResult<Store> {
-    Store::open(project.store_path()).await.map_err(|error| store_error(&error))
+    Store::open(project.store_path())
+        .await
+        .map_err(|error| store_error(&error))
 }
 
 /// Says that the store failed.
@@ -118,8 +123,11 @@ fn store_error(error: &crate::store::StoreError) -> CliError {
 /// Sets connections up as the project and this machine have it.
 fn fleet(project: &Project, global: &Global) -> Fleet {
     let home = home();
-    let known_hosts_read =
-        home.iter().map(|home| home.join(".ssh/known_hosts")).chain(["/etc/ssh/ssh_known_hosts".into()]).collect();
+    let known_hosts_read = home
+        .iter()
+        .map(|home| home.join(".ssh/known_hosts"))
+        .chain(["/etc/ssh/ssh_known_hosts".into()])
+        .collect();
     let context = Context {
         home,
         known_hosts: project.root.join(".holdfast/known_hosts"),
@@ -130,7 +138,9 @@ fn fleet(project: &Project, global: &Global) -> Fleet {
     let wanted = project.forks(global);
     let room = raise_descriptor_limit();
     if room < wanted {
-        note(&format!("holdfast: {wanted} hosts at a time need more open files than the system allows; working on {room}"));
+        note(&format!(
+            "holdfast: {wanted} hosts at a time need more open files than the system allows; working on {room}"
+        ));
     }
     Fleet::new(context, wanted.min(room))
 }
@@ -141,7 +151,9 @@ fn tell_traffic(global: &Global, fleet: &Fleet, forks_on_hosts: Option<u64>) {
         return;
     }
     let traffic = fleet.traffic();
-    let forks = forks_on_hosts.map_or(String::new(), |forks| format!(", {forks} processes made on the hosts (all of theirs, not only ours)"));
+    let forks = forks_on_hosts.map_or(String::new(), |forks| {
+        format!(", {forks} processes made on the hosts (all of theirs, not only ours)")
+    });
     note(&paint(
         DIM,
         format!(
@@ -154,7 +166,14 @@ fn tell_traffic(global: &Global, fleet: &Fleet, forks_on_hosts: Option<u64>) {
         ),
     ));
     if let Some(peak) = peak_memory_kib() {
-        note(&paint(DIM, format!("memory: {} MiB resident at most; {} hosts at a time", peak / 1024, fleet.forks())));
+        note(&paint(
+            DIM,
+            format!(
+                "memory: {} MiB resident at most; {} hosts at a time",
+                peak / 1024,
+                fleet.forks()
+            ),
+        ));
     }
 }
 

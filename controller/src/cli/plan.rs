@@ -27,7 +27,10 @@ pub async fn run(global: &Global, args: &PlanArgs) -> CliResult<i32> {
     };
     let planned = planning::make(&store, &fleet, &wanted).await?;
     if let Some(file) = &args.out {
-        store.save_plan(&planned.plan, now()).await.map_err(|error| store_error(&error))?;
+        store
+            .save_plan(&planned.plan, now())
+            .await
+            .map_err(|error| store_error(&error))?;
         SavedPlan::of(&planned.plan, &planned.blobs).write(file)?;
     }
     if global.json {
@@ -40,16 +43,30 @@ pub async fn run(global: &Global, args: &PlanArgs) -> CliResult<i32> {
 }
 
 fn show(planned: &Planned, args: &PlanArgs) {
-    let view = PlanView { all: args.all, diff: !args.no_diff, scripts: args.show_script };
-    let nothing = planned.plan.hosts.iter().all(|host| host.refusals.is_empty() && !host.changes.iter().any(planning::counts));
+    let view = PlanView {
+        all: args.all,
+        diff: !args.no_diff,
+        scripts: args.show_script,
+    };
+    let nothing = planned
+        .plan
+        .hosts
+        .iter()
+        .all(|host| host.refusals.is_empty() && !host.changes.iter().any(planning::counts));
     if nothing && !planned.plan.hosts.is_empty() && !args.all {
         let hosts = planned.plan.hosts.len();
-        data_line(&format!("Nothing to do: {hosts} host{} as desired", if hosts == 1 { " is" } else { "s are" }));
+        data_line(&format!(
+            "Nothing to do: {hosts} host{} as desired",
+            if hosts == 1 { " is" } else { "s are" }
+        ));
     } else {
         data(&render(&planned.plan, view));
     }
     planning::tell_unobserved(&planned.unobserved);
     if let Some(file) = &args.out {
-        note(&format!("Saved. To carry out exactly this plan: holdfast apply {}", file.display()));
+        note(&format!(
+            "Saved. To carry out exactly this plan: holdfast apply {}",
+            file.display()
+        ));
     }
 }

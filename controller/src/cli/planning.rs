@@ -111,9 +111,22 @@ pub async fn make(store: &Store, fleet: &Fleet, wanted: &Wanted) -> CliResult<Pl
         hosts.push(plan_host(&input));
     }
     refuse_shared_machines(&mut hosts);
-    let forks = known.values().filter_map(|found| found.observation.forks).reduce(|a, b| a + b);
-    let plan = Plan { id: PlanId::new(&mut SystemIds), at: now(), hosts };
-    Ok(Planned { plan, unobserved, known, blobs, forks })
+    let forks = known
+        .values()
+        .filter_map(|found| found.observation.forks)
+        .reduce(|a, b| a + b);
+    let plan = Plan {
+        id: PlanId::new(&mut SystemIds),
+        at: now(),
+        hosts,
+    };
+    Ok(Planned {
+        plan,
+        unobserved,
+        known,
+        blobs,
+        forks,
+    })
 }
 
 /// Adds the bytes that ledgers refer to: undo scripts, and what drift is compared with.
@@ -148,7 +161,12 @@ pub fn tell_unobserved(unobserved: &[(HostName, Outcome)]) {
         (host.clone(), text)
     });
     for block in fold::fold(texts) {
-        note(&format!("{} {}: {}", paint(RED, "not observed:"), block.title(), block.text));
+        note(&format!(
+            "{} {}: {}",
+            paint(RED, "not observed:"),
+            block.title(),
+            block.text
+        ));
     }
 }
 

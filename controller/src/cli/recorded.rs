@@ -16,9 +16,14 @@ pub async fn run(global: &Global, store: &Store, hosts: &[HostName], detailed: b
     for host in hosts {
         let reports = store.reports(host).await.map_err(|error| store_error(&error))?;
         for report in reports {
-            let ledger = store.ledger(&report.machine).await.map_err(|error| store_error(&error))?;
+            let ledger = store
+                .ledger(&report.machine)
+                .await
+                .map_err(|error| store_error(&error))?;
             for (address, attributes) in &report.resources {
-                let Some(entry) = ledger.entries.get(address) else { continue };
+                let Some(entry) = ledger.entries.get(address) else {
+                    continue;
+                };
                 let differences = match entry.desired.resource.lifecycle().compare(attributes) {
                     Comparison::Differs(differences) | Comparison::Replace(differences) => differences,
                     Comparison::Absent => Vec::new(),

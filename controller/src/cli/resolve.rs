@@ -33,7 +33,9 @@ pub async fn run(global: &Global, args: &ResolveArgs) -> CliResult<i32> {
             (None, how)
         }
         [address, word] => {
-            let address: Address = address.parse().map_err(|error| CliError::doing("read the address", &error))?;
+            let address: Address = address
+                .parse()
+                .map_err(|error| CliError::doing("read the address", &error))?;
             let ledger = store.ledger(&machine).await.map_err(doing)?;
             if !ledger.entries.contains_key(&address) {
                 return Err(CliError::hinted(
@@ -51,14 +53,19 @@ pub async fn run(global: &Global, args: &ResolveArgs) -> CliResult<i32> {
                     })?,
                 },
                 other => {
-                    return Err(CliError::hinted(format!("`{other}` is no decision"), "use retry, skip, accept or taint"));
+                    return Err(CliError::hinted(
+                        format!("`{other}` is no decision"),
+                        "use retry, skip, accept or taint",
+                    ));
                 }
             };
             (Some(address), how)
         }
         _ => return Err(CliError::hinted("that is no decision", "see `holdfast resolve --help`")),
     };
-    let said = address.as_ref().map_or_else(|| host.to_string(), |address| format!("{host} {address}"));
+    let said = address
+        .as_ref()
+        .map_or_else(|| host.to_string(), |address| format!("{host} {address}"));
     let event = Event::Resolved {
         host: host.clone(),
         machine,

@@ -1,5 +1,6 @@
 //! `holdfast run PATTERN -- COMMAND`: an ad-hoc command on many hosts; identical output folded, or streamed.
 
+use crate::SystemIds;
 use crate::cli::args::{Global, RunArgs};
 use crate::cli::carry_out::run_started;
 use crate::cli::error::{CliError, CliResult};
@@ -11,7 +12,6 @@ use crate::view::command::{Gathered, NdJson, Streamed};
 use crate::view::progress::Progress;
 use crate::view::recap;
 use crate::view::terminal::{can_ask, note};
-use crate::SystemIds;
 use holdfast_inventory::document::parse_duration_ms;
 use holdfast_plan::event::RunKind;
 use holdfast_plan::ids::{PlanId, RunId};
@@ -36,7 +36,10 @@ pub async fn run(global: &Global, args: &RunArgs) -> CliResult<i32> {
     let timeout = match &args.timeout {
         None => TIMEOUT_DEFAULT,
         Some(text) => parse_duration_ms(text).map(Duration::from_millis).ok_or_else(|| {
-            CliError::hinted(format!("`{text}` is not a time"), "write a number and a unit: 500ms, 30s, 5m or 2h")
+            CliError::hinted(
+                format!("`{text}` is not a time"),
+                "write a number and a unit: 500ms, 30s, 5m or 2h",
+            )
         })?,
     };
     let project = Project::load(global, Scope::Inventory)?;
@@ -58,7 +61,13 @@ pub async fn run(global: &Global, args: &RunArgs) -> CliResult<i32> {
         View::NdJson(view) => Arc::clone(view) as _,
     };
     let run = RunId::new(&mut SystemIds);
-    let tasks = hosts.iter().map(|host| HostTask { host: host.clone(), work: Work::Command }).collect();
+    let tasks = hosts
+        .iter()
+        .map(|host| HostTask {
+            host: host.clone(),
+            work: Work::Command,
+        })
+        .collect();
     let targets = project.targets(&hosts)?;
     let execution = Execution {
         store: store.clone(),
@@ -67,16 +76,32 @@ pub async fn run(global: &Global, args: &RunArgs) -> CliResult<i32> {
         plan: PlanId::new(&mut SystemIds),
         hosts: targets
             .into_iter()
-            .map(|target| (target.name.clone(), HostWork { target, assignment: Assignment::Command }))
+            .map(|target| {
+                (
+                    target.name.clone(),
+                    HostWork {
+                        target,
+                        assignment: Assignment::Command,
+                    },
+                )
+            })
             .collect(),
-        command: Some(CommandSpec { command: args.command.join(" "), timeout }),
+        command: Some(CommandSpec {
+            command: args.command.join(" "),
+            timeout,
+        }),
         output: Some(output),
         progress: Arc::clone(&progress),
     };
-    let limits = Limits { forks: fleet.forks(), max_failures: args.max_failures, ..Limits::default() };
+    let limits = Limits {
+        forks: fleet.forks(),
+        max_failures: args.max_failures,
+        ..Limits::default()
+    };
     let started = run_started(&run, RunKind::Run, None, hosts);
-    let report =
-        execute(execution, RunSpec { hosts: tasks, limits }, started).await.map_err(|error| store_error(&error))?;
+    let report = execute(execution, RunSpec { hosts: tasks, limits }, started)
+        .await
+        .map_err(|error| store_error(&error))?;
     drop(progress);
     match &view {
         View::Gathered(view) => view.show(&report),
@@ -97,9 +122,11 @@ fn exit_code(report: &Report, largest: bool) -> i32 {
         return usual;
     }
     let codes = report.hosts.values().filter_map(|row| match row.outcome {
-        Some(Outcome::Failed { kind: FailureKind::Exit { code }, .. }) => Some(code),
+        Some(Outcome::Failed {
+            kind: FailureKind::Exit { code },
+            ..
+        }) => Some(code),
         _ => None,
     });
     codes.max().unwrap_or(usual).clamp(0, 255)
 }
-

@@ -39,7 +39,10 @@ pub async fn run(global: &Global, args: &RunsArgs) -> CliResult<i32> {
         data_line(&format!("started  {}", moment(found.run.started)));
         data_line(&format!(
             "ended    {}\n",
-            found.run.ended.map_or_else(|| "not yet, or its controller was killed".to_owned(), moment)
+            found
+                .run
+                .ended
+                .map_or_else(|| "not yet, or its controller was killed".to_owned(), moment)
         ));
         data(&recap::render(&report));
         return Ok(0);
@@ -66,7 +69,10 @@ pub async fn run(global: &Global, args: &RunsArgs) -> CliResult<i32> {
     table.load_style(presets::NOTHING);
     table.set_header(["RUN", "STARTED", "COMMAND", "HOW IT ENDED"]);
     for run in &runs {
-        let ended = run.recap.as_ref().map_or_else(|| "has not ended".to_owned(), recap::fleet_line);
+        let ended = run
+            .recap
+            .as_ref()
+            .map_or_else(|| "has not ended".to_owned(), recap::fleet_line);
         let id: String = run.run.as_str().chars().take(ID_LETTERS).collect();
         table.add_row([id, moment(run.started), one_line(&run.command), ended]);
     }

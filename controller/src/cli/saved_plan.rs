@@ -34,20 +34,31 @@ impl SavedPlan {
         let blobs = used
             .filter_map(|sha256| Some((sha256.clone(), STANDARD.encode(blobs.get(sha256)?))))
             .collect();
-        Self { schema: SCHEMA, plan: plan.clone(), blobs }
+        Self {
+            schema: SCHEMA,
+            plan: plan.clone(),
+            blobs,
+        }
     }
 
     /// Writes it, readable by its owner alone: it holds the contents of files.
     pub fn write(&self, path: &Path) -> CliResult<()> {
         let text = serde_json::to_string(self).expect("plans hold strings, numbers, lists and string-keyed maps");
         let doing = |error: std::io::Error| CliError::doing(format!("write {}", path.display()), &error);
-        let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path).map_err(doing)?;
+        let mut file = fs::OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(path)
+            .map_err(doing)?;
         std::io::Write::write_all(&mut file, text.as_bytes()).map_err(doing)
     }
 
     /// Reads one back, and checks each blob against its digest.
     pub fn read(path: &Path) -> CliResult<(Plan, Blobs)> {
-        let text = fs::read_to_string(path).map_err(|error| CliError::doing(format!("read {}", path.display()), &error))?;
+        let text =
+            fs::read_to_string(path).map_err(|error| CliError::doing(format!("read {}", path.display()), &error))?;
         let not_a_plan = |why: String| {
             CliError::hinted(
                 format!("{} is not a plan of this version: {why}", path.display()),

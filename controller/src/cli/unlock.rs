@@ -14,8 +14,13 @@ pub async fn run(global: &Global, args: &UnlockArgs) -> CliResult<i32> {
     let hosts = project.select(Some(&args.pattern))?;
     let store = open_store(&project).await?;
     let doing = |error| store_error(&error);
-    let held: Vec<_> =
-        store.leases(now()).await.map_err(doing)?.into_iter().filter(|lease| hosts.contains(&lease.host)).collect();
+    let held: Vec<_> = store
+        .leases(now())
+        .await
+        .map_err(doing)?
+        .into_iter()
+        .filter(|lease| hosts.contains(&lease.host))
+        .collect();
     if held.is_empty() {
         data_line("Nothing is locked");
         return Ok(0);
@@ -25,7 +30,10 @@ pub async fn run(global: &Global, args: &UnlockArgs) -> CliResult<i32> {
     }
     if !args.yes {
         if !can_ask() {
-            return Err(CliError::hinted("there is no terminal to ask on; nothing was unlocked", "use -y"));
+            return Err(CliError::hinted(
+                "there is no terminal to ask on; nothing was unlocked",
+                "use -y",
+            ));
         }
         if !ask("Break these leases? A controller that is still at work is cut off.")
             .map_err(|error| CliError::doing("read the answer", &error))?

@@ -20,8 +20,12 @@ pub async fn run(global: &Global, args: &DemoArgs) -> CliResult<i32> {
     let folder = folder(args.folder.as_deref())?;
     let doing = |error: std::io::Error| CliError::doing("start the demo's hosts", &error);
     let key = DemoKey::create(&folder.join("demo_key")).map_err(doing)?;
-    let names: Vec<String> = (1..=args.hosts).map(|number| format!("demo{number:0width$}", width = width(args.hosts))).collect();
-    let hosts = DemoHosts::start(&folder.join("hosts"), &names, &key.public).await.map_err(doing)?;
+    let names: Vec<String> = (1..=args.hosts)
+        .map(|number| format!("demo{number:0width$}", width = width(args.hosts)))
+        .collect();
+    let hosts = DemoHosts::start(&folder.join("hosts"), &names, &key.public)
+        .await
+        .map_err(doing)?;
     let project = DemoProject::write(&folder, &key, &hosts.hosts)?;
 
     note(&format!(
@@ -30,7 +34,10 @@ pub async fn run(global: &Global, args: &DemoArgs) -> CliResult<i32> {
         if names.len() == 1 { "" } else { "s" },
         project.root.display()
     ));
-    let walk = Walk { root: &project.root, verbose: global.verbose };
+    let walk = Walk {
+        root: &project.root,
+        verbose: global.verbose,
+    };
     walk.through(&project, &hosts).await?;
 
     let shown = project.root.display();
@@ -67,7 +74,11 @@ fn folder(named: Option<&Path>) -> CliResult<PathBuf> {
             std::fs::create_dir_all(folder).map_err(doing)?;
             folder.to_path_buf()
         }
-        None => tempfile::Builder::new().prefix("holdfast-demo-").tempdir().map_err(doing)?.keep(),
+        None => tempfile::Builder::new()
+            .prefix("holdfast-demo-")
+            .tempdir()
+            .map_err(doing)?
+            .keep(),
     };
     folder.canonicalize().map_err(doing)
 }
@@ -96,7 +107,8 @@ impl Walk<'_> {
         let victim = hosts.hosts.last().expect("at least one host");
         heading(&format!("Somebody changes a file on {} by hand", victim.name));
         let file = victim.root.join("etc/motd");
-        std::fs::write(&file, "Maintenance tonight, ask Sam.\n").map_err(|error| CliError::doing("change a file", &error))?;
+        std::fs::write(&file, "Maintenance tonight, ask Sam.\n")
+            .map_err(|error| CliError::doing("change a file", &error))?;
         data_line(&paint(DIM, format!("({} was overwritten)", file.display())));
         self.run(&["drift", "--detailed-exitcode"], 2).await?;
         heading("Apply mends only that");
@@ -107,7 +119,8 @@ impl Walk<'_> {
         data_line(&paint(DIM, "(line.ntp was deleted from blueprints/base.toml)"));
         self.run(&["apply", "-y"], 0).await?;
         heading("And an ad-hoc command, its equal outputs folded");
-        self.run(&["run", "all", "--", "cat etc/motd | wc -l; ls etc"], 0).await?;
+        self.run(&["run", "all", "--", "cat etc/motd | wc -l; ls etc"], 0)
+            .await?;
         Ok(())
     }
 
@@ -126,7 +139,10 @@ impl Walk<'_> {
             return Ok(());
         }
         Err(CliError::hinted(
-            format!("`holdfast {}` ended with {code} where the demo expects {expected}", shown(words)),
+            format!(
+                "`holdfast {}` ended with {code} where the demo expects {expected}",
+                shown(words)
+            ),
             format!("look around with: holdfast -C {directory} runs"),
         ))
     }
@@ -136,7 +152,13 @@ impl Walk<'_> {
 fn shown(words: &[&str]) -> String {
     words
         .iter()
-        .map(|word| if word.contains([' ', ';', '|']) { format!("'{word}'") } else { (*word).to_owned() })
+        .map(|word| {
+            if word.contains([' ', ';', '|']) {
+                format!("'{word}'")
+            } else {
+                (*word).to_owned()
+            }
+        })
         .collect::<Vec<_>>()
         .join(" ")
 }

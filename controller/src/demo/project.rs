@@ -37,7 +37,10 @@ impl DemoProject {
         }
         let names: Vec<String> = hosts.iter().map(|host| format!("\"{}\"", host.name)).collect();
         inventory.push_str(&format!("\n[groups.demo]\nhosts = [{}]\n", names.join(", ")));
-        let settings = format!("[ssh]\nuser = \"demo\"\nidentity = [\"{}\"]\nhost_keys = \"strict\"\n", key.private.display());
+        let settings = format!(
+            "[ssh]\nuser = \"demo\"\nidentity = [\"{}\"]\nhost_keys = \"strict\"\n",
+            key.private.display()
+        );
         for (name, text) in [
             ("holdfast.toml", settings.as_str()),
             ("inventory.toml", &inventory),

@@ -337,7 +337,7 @@ impl<'p> Projector<'p> {
                 .bind(run.as_str())
                 .bind(seq)
                 .bind(word("the kind of a run", kind)?)
-                .bind(plan.as_ref().map(|plan| plan.as_str()))
+                .bind(plan.as_ref().map(holdfast_plan::ids::PlanId::as_str))
                 .bind(encode("the hosts of a run", hosts)?)
                 .bind(by)
                 .bind(command)

@@ -32,7 +32,10 @@ impl Output for Gathered {
         for line in errors.lines() {
             text.push_str(&format!("{} {line}\n", paint(DIM, "stderr:")));
         }
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(host.clone(), text);
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(host.clone(), text);
     }
 }
 
@@ -67,13 +70,21 @@ pub struct Streamed {
 impl Streamed {
     /// Sets up; without `prefixed` (one host) lines stand alone.
     pub fn new(progress: Arc<Progress>, width: usize, prefixed: bool) -> Self {
-        Self { progress, width, prefixed, rests: Mutex::default() }
+        Self {
+            progress,
+            width,
+            prefixed,
+            rests: Mutex::default(),
+        }
     }
 
     fn line(&self, host: &HostName, stream: Stream, line: &[u8]) {
         let shown = visible(line);
         let text = if self.prefixed {
-            format!("{} {shown}", paint(BOLD, format!("{:<1$}", format!("{host}:"), self.width + 1)))
+            format!(
+                "{} {shown}",
+                paint(BOLD, format!("{:<1$}", format!("{host}:"), self.width + 1))
+            )
         } else {
             shown
         };
@@ -119,7 +130,8 @@ impl Output for Streamed {
 
     fn over(&self, host: &HostName, outcome: &Outcome, _: Collected) {
         if outcome.is_bad() {
-            self.progress.print(&format!("{host}: {}", one_line(&outcome.message())));
+            self.progress
+                .print(&format!("{host}: {}", one_line(&outcome.message())));
         }
     }
 }
@@ -136,8 +148,18 @@ impl NdJson {
     /// Writes the hosts that printed nothing because they could not be reached, and the recap.
     pub fn finish(&self, report: &Report) {
         for (host, row) in &report.hosts {
-            if let Some(outcome @ (Outcome::Unreachable { .. } | Outcome::Refused { .. } | Outcome::Skipped { .. } | Outcome::Cancelled | Outcome::Held { .. })) = &row.outcome {
-                data_line(&serde_json::json!({ "schema": 1, "host": host, "outcome": outcome, "message": outcome.message() }).to_string());
+            if let Some(
+                outcome @ (Outcome::Unreachable { .. }
+                | Outcome::Refused { .. }
+                | Outcome::Skipped { .. }
+                | Outcome::Cancelled
+                | Outcome::Held { .. }),
+            ) = &row.outcome
+            {
+                data_line(
+                    &serde_json::json!({ "schema": 1, "host": host, "outcome": outcome, "message": outcome.message() })
+                        .to_string(),
+                );
             }
         }
         data_line(&serde_json::json!({ "schema": 1, "recap": report.tally }).to_string());
@@ -159,4 +181,3 @@ impl Output for NdJson {
         self.0.data(&format!("{line}\n"));
     }
 }
-

@@ -22,7 +22,11 @@ impl Folded {
 /// Names a set of hosts: folded, with its size when there are several.
 pub fn title(hosts: &[HostName]) -> String {
     let names = holdfast_inventory::range::fold(hosts.iter().map(HostName::as_str));
-    if hosts.len() == 1 { names } else { format!("{names} ({})", hosts.len()) }
+    if hosts.len() == 1 {
+        names
+    } else {
+        format!("{names} ({})", hosts.len())
+    }
 }
 
 /// Groups hosts by identical text; larger groups come last, so that the common case stands nearest the summary,
@@ -32,8 +36,10 @@ pub fn fold(texts: impl IntoIterator<Item = (HostName, String)>) -> Vec<Folded> 
     for (place, (host, text)) in texts.into_iter().enumerate() {
         by_text.entry(text).or_insert_with(|| (place, Vec::new())).1.push(host);
     }
-    let mut blocks: Vec<(usize, Folded)> =
-        by_text.into_iter().map(|(text, (place, hosts))| (place, Folded { hosts, text })).collect();
+    let mut blocks: Vec<(usize, Folded)> = by_text
+        .into_iter()
+        .map(|(text, (place, hosts))| (place, Folded { hosts, text }))
+        .collect();
     blocks.sort_by_key(|(place, block)| (block.hosts.len(), *place));
     blocks.into_iter().map(|(_, block)| block).collect()
 }

@@ -6,7 +6,7 @@ pub mod fold;
 pub mod plan;
 pub mod problems;
 pub mod progress;
+pub mod recap;
 pub mod sanitize;
 pub mod terminal;
 pub mod time;
-pub mod recap;

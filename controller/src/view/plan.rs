@@ -23,7 +23,10 @@ pub struct PlanView {
 /// Renders the whole plan and its summary line.
 pub fn render(plan: &Plan, view: PlanView) -> String {
     let mut text = String::new();
-    let blocks = plan.hosts.iter().map(|host| (host.host.clone(), render_host(host, view)));
+    let blocks = plan
+        .hosts
+        .iter()
+        .map(|host| (host.host.clone(), render_host(host, view)));
     for block in fold(blocks) {
         if block.text.is_empty() {
             continue;
@@ -42,10 +45,21 @@ pub fn render(plan: &Plan, view: PlanView) -> String {
 pub fn render_host(host: &HostPlan, view: PlanView) -> String {
     let mut text = String::new();
     for refusal in &host.refusals {
-        let subject = refusal.address.as_ref().map_or(String::new(), |address| format!("{address}: "));
-        text.push_str(&format!("  {} {subject}{}\n", paint(RED, "!"), one_line(&refusal.message)));
+        let subject = refusal
+            .address
+            .as_ref()
+            .map_or(String::new(), |address| format!("{address}: "));
+        text.push_str(&format!(
+            "  {} {subject}{}\n",
+            paint(RED, "!"),
+            one_line(&refusal.message)
+        ));
     }
-    for change in host.changes.iter().filter(|change| view.all || change.action != Action::NoOp) {
+    for change in host
+        .changes
+        .iter()
+        .filter(|change| view.all || change.action != Action::NoOp)
+    {
         text.push_str(&render_change(change, view));
     }
     text
@@ -133,7 +147,10 @@ pub fn reason(reason: &Reason) -> String {
         Reason::Tainted => "tainted: a person asked for it to be made anew".to_owned(),
         Reason::AlreadyAsDesired => "already as desired".to_owned(),
         Reason::LeftBlueprint => "no blueprint declares it any more; puts back what was before".to_owned(),
-        Reason::NothingToUndo { why } => format!("no blueprint declares it any more; stays on the host: {}", one_line(why)),
+        Reason::NothingToUndo { why } => format!(
+            "no blueprint declares it any more; stays on the host: {}",
+            one_line(why)
+        ),
         Reason::DependencyChanges { on } => format!("{} changes", addresses(on)),
         Reason::RestartOwed { on } => format!("owed since {} changed", addresses(on)),
         Reason::KnownAfter { after, why } => format!("known after {} ({})", addresses(after), one_line(why)),
@@ -141,13 +158,20 @@ pub fn reason(reason: &Reason) -> String {
 }
 
 fn addresses(list: &[Address]) -> String {
-    list.iter().map(|address| one_line(&address.to_string())).collect::<Vec<_>>().join(", ")
+    list.iter()
+        .map(|address| one_line(&address.to_string()))
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 /// The summary line: `Plan: 4 to create, 1 to update, 0 to replace, 0 to delete`.
 pub fn summary(plan: &Plan) -> String {
     let count = |action: Action| {
-        plan.hosts.iter().flat_map(|host| &host.changes).filter(|change| change.action == action).count()
+        plan.hosts
+            .iter()
+            .flat_map(|host| &host.changes)
+            .filter(|change| change.action == action)
+            .count()
     };
     let mut text = format!(
         "Plan: {} to create, {} to update, {} to replace, {} to delete",
@@ -174,7 +198,10 @@ pub fn summary(plan: &Plan) -> String {
         .filter(|host| host.changes.iter().any(|change| change.action != Action::NoOp))
         .count();
     let refused = plan.hosts.iter().filter(|host| !host.refusals.is_empty()).count();
-    text.push_str(&format!(" on {changing} of {hosts} host{}", if hosts == 1 { "" } else { "s" }));
+    text.push_str(&format!(
+        " on {changing} of {hosts} host{}",
+        if hosts == 1 { "" } else { "s" }
+    ));
     if refused > 0 {
         text.push_str(&format!("; {refused} refused"));
     }

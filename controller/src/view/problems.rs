@@ -11,7 +11,10 @@ pub fn render(problems: &Problems, color: bool) -> String {
         text.push_str("\n\n");
     }
     let count = problems.0.len();
-    text.push_str(&format!("{count} problem{} found; nothing was done\n", if count == 1 { "" } else { "s" }));
+    text.push_str(&format!(
+        "{count} problem{} found; nothing was done\n",
+        if count == 1 { "" } else { "s" }
+    ));
     text
 }
 

@@ -30,12 +30,18 @@ impl Progress {
         } else {
             ProgressBar::hidden()
         };
-        Self { bar, waiting: Mutex::default() }
+        Self {
+            bar,
+            waiting: Mutex::default(),
+        }
     }
 
     /// Notes that a host is being worked on.
     pub fn begin(&self, host: &HostName) {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).insert(host.clone());
+        self.waiting
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(host.clone());
         self.show();
     }
 
@@ -48,7 +54,8 @@ impl Progress {
 
     /// Says what one host is doing now.
     pub fn say(&self, host: &HostName, what: &str) {
-        self.bar.set_message(format!("{host}: {}", crate::view::sanitize::one_line(what)));
+        self.bar
+            .set_message(format!("{host}: {}", crate::view::sanitize::one_line(what)));
     }
 
     /// Writes a line above the progress line.

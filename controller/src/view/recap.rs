@@ -42,7 +42,11 @@ fn host_text(row: &HostReport) -> String {
         }
     }
     for (address, what) in &row.left {
-        text.push_str(&format!("\n    left by {}: {}", one_line(&address.to_string()), one_line(what)));
+        text.push_str(&format!(
+            "\n    left by {}: {}",
+            one_line(&address.to_string()),
+            one_line(what)
+        ));
     }
     text
 }
@@ -71,8 +75,15 @@ pub fn fleet_line(tally: &Tally) -> String {
         (tally.skipped, "skipped"),
         (tally.cancelled, "cancelled"),
     ];
-    let parts: Vec<String> =
-        counts.iter().filter(|(count, _)| *count > 0).map(|(count, word)| format!("{count} {word}")).collect();
+    let parts: Vec<String> = counts
+        .iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, word)| format!("{count} {word}"))
+        .collect();
     let hosts = tally.hosts();
-    format!("{hosts} host{}: {}", if hosts == 1 { "" } else { "s" }, parts.join(", "))
+    format!(
+        "{hosts} host{}: {}",
+        if hosts == 1 { "" } else { "s" },
+        parts.join(", ")
+    )
 }

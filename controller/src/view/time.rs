@@ -4,9 +4,10 @@ use holdfast_plan::ids::Timestamp;
 
 /// Shows a moment in UTC, to the second: `2026-03-01 12:00:00Z`.
 pub fn moment(at: Timestamp) -> String {
-    jiff::Timestamp::from_millisecond(at.0)
-        .map(|at| at.strftime("%Y-%m-%d %H:%M:%SZ").to_string())
-        .unwrap_or_else(|_| "at an impossible time".to_owned())
+    jiff::Timestamp::from_millisecond(at.0).map_or_else(
+        |_| "at an impossible time".to_owned(),
+        |at| at.strftime("%Y-%m-%d %H:%M:%SZ").to_string(),
+    )
 }
 
 /// Shows how long ago a moment was, roughly: `12 s`, `5 min`, `3 h`, `2 d`.
