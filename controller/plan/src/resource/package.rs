@@ -95,7 +95,12 @@ impl Lifecycle for Package {
     }
 
     fn wanted_after_undo(&self, before: &Attributes) -> Vec<String> {
-        // Not the version: the repository may no longer have the one that was there.
+        // One that was not there may stay because something else needs it by now: the undo reports that as left, and
+        // the host would take a wanted line that does not show for a failure. Not the version either: the repository
+        // may no longer have the one that was there.
+        if before.get("installed") != Some("yes") {
+            return Vec::new();
+        }
         Wanted::default().matching(before, &["installed"]).lines()
     }
 }
@@ -154,8 +159,11 @@ rm -f "$hf_before/now"
 const APT_UNDO_INSTALL: &str = r#"
 [ -e "$hf_before/packages" ] || hf_die "what was installed before is lost: $hf_before/packages"
 : >>"$hf_before/added"
-grep -F -x -e "$name" "$hf_before/added" >/dev/null || printf '%s\n' "$name" >>"$hf_before/added"
 dpkg-query -W -f '${binary:Package} ${Status}\n' | awk '$NF == "installed" { print $1 }' | sort -u >"$hf_before/now"
+# dpkg names some with their architecture. The install may have died before it wrote down what it added.
+export name
+awk '{ bare = $0; sub(/:.*/, "", bare) } bare "" == ENVIRON["name"] "" || $0 "" == ENVIRON["name"] ""' \
+  "$hf_before/now" >>"$hf_before/added"
 sort -u "$hf_before/added" | comm -12 - "$hf_before/now" >"$hf_before/ours" || hf_die "cannot write $hf_before/ours"
 ours=$hf_before/ours
 export ours
