@@ -1,3 +1,5 @@
+//! The ledger's fold, event by event and at every prefix.
+
 use super::*;
 use crate::event::JobEnded;
 use crate::ids::{MachineId, PlanId, RunId};

@@ -1,3 +1,5 @@
+//! The planner's rules, one test each, and properties over them.
+
 use super::*;
 use crate::event::{Event, Intent, JobEnded};
 use crate::ids::{AttemptId, PlanId, RunId, Timestamp};

@@ -1,3 +1,5 @@
+//! The run's state machine, tried step by step and at random.
+
 use super::*;
 use crate::ids::SeededIds;
 use crate::observation::{JobEnd, JobState};
