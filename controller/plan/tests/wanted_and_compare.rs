@@ -20,7 +20,6 @@ fn maybe() -> impl Strategy<Value = Option<String>> {
 }
 
 /// Any resource, over few values, so that observations often match.
-#[allow(dead_code)]
 fn resource() -> impl Strategy<Value = Resource> {
     let mode = || prop_oneof![Just(None), Just(Some("0644".to_owned())), Just(Some("600".to_owned()))];
     let boolean = || prop_oneof![Just(None), Just(Some(true)), Just(Some(false))];
