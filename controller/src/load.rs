@@ -48,12 +48,7 @@ impl Project {
     /// Loads the project that the flags name, or the one around the working folder.
     pub fn load(global: &Global, scope: Scope) -> CliResult<Self> {
         let start = global.directory.clone().unwrap_or_else(|| PathBuf::from("."));
-        let root = find_project(&start).map_err(|error| {
-            CliError::hinted(
-                crate::cli::error::chain(&error),
-                "`holdfast init` makes a project; -C DIR names one",
-            )
-        })?;
+        let root = find_project(&start).map_err(|error| CliError::new(crate::cli::error::chain(&error)))?;
         let path = root.join(PROJECT_FILE);
         let text =
             fs::read_to_string(&path).map_err(|error| CliError::doing(format!("read {}", path.display()), &error))?;
@@ -94,6 +89,18 @@ impl Project {
                         .or_insert_with(|| read_bytes(&reference.path));
                 }
                 project.blueprints.push(blueprint);
+            }
+        }
+        if scope == Scope::All && !problems.is_empty() {
+            // What could be read is checked as far as it goes, so that one look shows everything there is to mend.
+            let hosts: Vec<HostName> = project.inventory.hosts().iter().map(|host| host.name.clone()).collect();
+            let input = DesiredInput {
+                blueprints: &project.blueprints,
+                inventory: &project.inventory,
+                files: &project.files,
+            };
+            if let Err(more) = Desired::build(input, &hosts) {
+                problems.extend(more);
             }
         }
         problems.into_result(project).map_err(CliError::from)

@@ -73,3 +73,12 @@ pub fn refusal_kind(refusal: Refusal) -> RefusalKind {
         Refusal::NoTool => RefusalKind::NoTool,
     }
 }
+
+/// What a person can do about an outcome. The detail of an unreachable host already ends with it, in the carrier's
+/// own and more exact words.
+pub fn hint(outcome: &Outcome) -> Option<&'static str> {
+    match outcome {
+        Outcome::Unreachable { .. } => None,
+        other => other.hint(),
+    }
+}

@@ -155,7 +155,7 @@ pub fn counts(change: &Change) -> bool {
 pub fn tell_unobserved(unobserved: &[(HostName, Outcome)]) {
     let texts = unobserved.iter().map(|(host, outcome)| {
         let mut text = one_line(&outcome.message());
-        if let Some(hint) = outcome.hint() {
+        if let Some(hint) = crate::outcomes::hint(outcome) {
             text.push_str(&format!("\n    {hint}"));
         }
         (host.clone(), text)

@@ -47,7 +47,7 @@ impl Gathered {
             let mut text = texts.get(host).cloned().unwrap_or_default();
             if let Some(outcome) = row.outcome.as_ref().filter(|outcome| !matches!(outcome, Outcome::Ok)) {
                 text.push_str(&format!("{}: {}\n", word(outcome), one_line(&outcome.message())));
-                if let Some(hint) = outcome.hint() {
+                if let Some(hint) = crate::outcomes::hint(outcome) {
                     text.push_str(&format!("  {}\n", paint(DIM, hint)));
                 }
             }

@@ -28,7 +28,7 @@ fn host_text(row: &HostReport) -> String {
     );
     if let Some(outcome) = row.outcome.as_ref().filter(|outcome| outcome.is_bad()) {
         text.push_str(&format!("\n    {}", one_line(&outcome.message())));
-        if let Some(hint) = outcome.hint() {
+        if let Some(hint) = crate::outcomes::hint(outcome) {
             text.push_str(&format!("\n    {}", paint(DIM, hint)));
         }
     }
