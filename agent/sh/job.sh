@@ -125,7 +125,7 @@ hf_defined() {
   command -v "$1" >/dev/null 2>&1
 }
 
-# hf_capture: takes *before* into a new folder and gives it its name when it is whole and on disk. What is there
+# hf_capture: takes *before* into a new folder (its complaints go over the blocks that `said` already has) and gives it its name when it is whole and on disk. What is there
 # already was taken before an earlier try changed anything: it is kept.
 hf_capture() {
   hf_before_digest=-
@@ -140,7 +140,7 @@ hf_capture() {
       # Newer tools sync these files, older ones everything: both will do.
       sync "$hf_before"/* "$hf_before" 2>/dev/null
       exit 0
-    ) </dev/null >"$hf_job/said" 2>&1 &
+    ) </dev/null 1<>"$hf_job/said" 2>&1 &
     hf_wait "$!" "$hf_capture_limit"
     if [ "$hf_stopped" = 1 ]; then
       hf_ended not-captured "it took longer than $hf_capture_limit seconds"
@@ -292,7 +292,7 @@ hf_job_main() {
   hf_say "$hf_self" >"$hf_job/pid.new" && mv "$hf_job/pid.new" "$hf_job/pid" || exit 1
   mkdir "$hf_job/go" || exit 1
   hf_setsid=
-  if hf_have setsid; then
+  if setsid true </dev/null >/dev/null 2>&1; then
     hf_setsid=setsid
   fi
   hf_changed=' '

@@ -232,7 +232,8 @@ hf_receive() {
 # hf_cut SKIP BYTES FILE: cuts a part out of the payload, from block SKIP on.
 hf_cut() {
   hf_whole=$(($2 / 512))
-  : >"$3" || return 1
+  # Not `: >`: a special builtin that can't redirect ends the shell.
+  { :; } >"$3" 2>/dev/null || return 1
   if [ "$hf_whole" -gt 0 ]; then
     dd if="$hf_job/incoming" bs=512 skip="$1" count="$hf_whole" >>"$3" 2>"$hf_job/dd" || return 1
   fi
@@ -266,9 +267,9 @@ hf_unpack() {
     if [ -n "$hf_todo" ]; then
       hf_try mv "$hf_job/part" "$hf_blobs/$1"
     else
-      # Room for the job's last word and its first, before anything is done.
-      hf_said=$({ dd if=/dev/zero of="$hf_job/rc.new" bs=1024 count=1 && hf_say 0 >"$hf_job/watch" &&
-        : >"$hf_job/journal"; } 2>&1) || hf_refuse_because "$hf_said"
+      # Room for the job's last word, its first, and why it could not go on, before anything is done.
+      hf_said=$({ dd if=/dev/zero of="$hf_job/rc.new" bs=1024 count=1 &&
+        dd if=/dev/zero of="$hf_job/said" bs=1024 count=1 && hf_say 0 >"$hf_job/watch" && : >"$hf_job/journal"; } 2>&1) || hf_refuse_because "$hf_said"
       rm -f "$hf_job/incoming" "$hf_job/dd"
       hf_try mv "$hf_job/part" "$hf_job/step"
     fi
@@ -277,7 +278,7 @@ hf_unpack() {
 
 # hf_launch: detaches the wrapper, with nothing of this connection open in it.
 hf_launch() {
-  if command -v setsid >/dev/null 2>&1; then
+  if setsid true </dev/null >/dev/null 2>&1; then
     setsid $hf_sh "$hf_job/step" "$hf_state" "$hf_attempt" </dev/null >/dev/null 2>&1 &
   else
     (

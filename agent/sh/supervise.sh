@@ -94,8 +94,9 @@ hf_signal_all() {
 
 # hf_stop ROOT NUMBER: ends a family; the file survivors.NUMBER says that it was stopped, and who would not go.
 hf_stop() {
-  hf_root=$1 hf_members=
-  : >"$hf_job/stopping.$2"
+  # The root itself even where no table of processes can be had.
+  hf_root=$1 hf_members=" $1"
+  { :; } >"$hf_job/stopping.$2"
   hf_signal_all TERM "$hf_grace"
   if hf_still; then
     hf_signal_all KILL "$hf_last_grace"

@@ -48,6 +48,7 @@ pub(crate) fn nonce() -> Nonce {
 pub(crate) struct Host {
     folder: tempfile::TempDir,
     shell: &'static str,
+    bare: bool,
 }
 
 /// What a program said.
@@ -139,6 +140,15 @@ impl Host {
         Self {
             folder: tempfile::tempdir().expect("a temporary folder can be made"),
             shell,
+            bare: false,
+        }
+    }
+
+    /// A host without `/proc` and without `setsid`, in a mount namespace of its own (root only).
+    pub(crate) fn bare(shell: &'static str) -> Self {
+        Self {
+            bare: true,
+            ..Self::new(shell)
         }
     }
 
@@ -157,7 +167,15 @@ impl Host {
 
     /// Starts the shell as a carrier would, with nothing of its own process group's.
     pub(crate) fn spawn(&self) -> Child {
-        let mut words = self.shell.split(' ');
+        let bare = format!(
+            "mount --bind /dev/null \"$(command -v setsid)\" && mount -t tmpfs none /proc && exec {}",
+            self.shell
+        );
+        let mut words = if self.bare {
+            vec!["unshare", "-m", "sh", "-c", &bare].into_iter()
+        } else {
+            self.shell.split(' ').collect::<Vec<_>>().into_iter()
+        };
         Command::new(words.next().expect("a split has a first part"))
             .args(words)
             .env("HOLDFAST_SH", self.shell)
