@@ -280,7 +280,9 @@ async fn a_host_is_bound_held_and_renewed(one: Store, two: Store) {
     let view = two.host(&other).await.expect("readable").expect("met");
     assert_eq!((view.held, view.machine), (None, None));
 
-    one.mark_seen(&[other.clone()], NOW.plus_ms(5)).await.expect("noted");
+    one.mark_seen(std::slice::from_ref(&other), NOW.plus_ms(5))
+        .await
+        .expect("noted");
     let view = two.host(&other).await.expect("readable").expect("met");
     assert_eq!((view.first_seen, view.last_seen), (NOW, NOW.plus_ms(5)));
     assert_eq!(
@@ -386,14 +388,16 @@ async fn the_lease_of_a_process_that_is_gone_is_taken_at_once(one: Store, two: S
     );
     child.kill().expect("killed");
     // Not waited for yet: a zombie holds nothing either.
+    let mut taken = false;
     for _ in 0..500 {
-        if two.acquire(&hosts, 1_000, NOW).await.expect("readable")[0].is_ok() {
-            child.wait().expect("waited for");
-            return;
+        taken = two.acquire(&hosts, 1_000, NOW).await.expect("readable")[0].is_ok();
+        if taken {
+            break;
         }
         tokio::time::sleep(std::time::Duration::from_millis(10)).await;
     }
-    panic!("the lease of a killed process was not given up");
+    child.wait().expect("waited for");
+    assert!(taken, "the lease of a killed process was not given up");
 }
 
 async fn an_intent_under_an_older_epoch_is_refused(one: Store, two: Store) {

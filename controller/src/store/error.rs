@@ -22,7 +22,7 @@ pub enum StoreError {
     },
     /// The file is damaged, or no database at all.
     #[error(
-        "the store {} is damaged ({detail}); nothing was changed: move it and its -wal and -shm files away, and put a copy made by `holdfast backup` in its place",
+        "the store {} is damaged ({detail}); nothing was changed: move it and its -wal and -shm files away, and put a backup of it in its place",
         path.display()
     )]
     Damaged {
@@ -80,7 +80,7 @@ pub enum StoreError {
     },
     /// A row does not hold what was written.
     #[error(
-        "failed to read {what} from the store: {detail}; run `holdfast runs verify`, and restore a backup if it names a broken event"
+        "failed to read {what} from the store: {detail}; the file was damaged or changed by hand: put a backup of the store in its place"
     )]
     Row {
         /// Which row.

@@ -5,7 +5,7 @@ use super::contract::{NOW, started};
 use super::{Store, StoreError};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection};
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -81,7 +81,7 @@ async fn a_truncated_file_is_refused() {
         fs::write(&path, &whole[..length]).expect("written");
         let message = refusal(Store::open(&path).await);
         assert!(message.contains("holdfast.db is damaged"), "{length}: {message}");
-        assert!(message.contains("holdfast backup"), "{length}: {message}");
+        assert!(message.contains("put a backup of it"), "{length}: {message}");
         let now = fs::read(&path).expect("readable");
         assert!(now == whole[..length], "{length}: the damaged file is left as it is");
     }
@@ -256,7 +256,6 @@ async fn child_that_appends() {
             .await
             .expect("appended");
         // Straight to the descriptor: the test harness captures what `println!` prints.
-        use std::io::Write;
         writeln!(std::io::stderr().lock(), "acknowledged {}", seqs[1]).expect("a reader");
     }
 }
@@ -331,7 +330,7 @@ async fn a_full_disk_is_told_and_loses_nothing() {
         .status()
         .is_ok_and(|status| status.success());
     if !mounted {
-        eprintln!("skipped: mounting a small disk needs root");
+        writeln!(std::io::stderr(), "skipped: mounting a small disk needs root").expect("a reader");
         return;
     }
     let outcome = tokio::spawn(fill(small.join("holdfast.db"))).await;

@@ -100,8 +100,7 @@ pub struct Lease {
 /// Another process has the lease.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{host} is held by {holder} until {} ms from now; wait, or run `holdfast unlock {host}` if that process is gone",
-    left_ms
+    "{host} is held by {holder} for {left_ms} ms more; wait, or run `holdfast unlock {host}` if that process is gone"
 )]
 pub struct HeldBy {
     /// The host.

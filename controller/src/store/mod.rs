@@ -16,6 +16,7 @@ pub mod chain;
 pub mod error;
 pub mod events;
 pub mod leases;
+mod ledgers;
 mod projections;
 mod sqlite;
 pub mod views;
@@ -97,7 +98,7 @@ impl Store {
 
     /// Copies the store, consistent even while others write, to a file that must not exist yet.
     pub async fn backup(&self, to: &Path) -> Result<()> {
-        sqlite::backup(self.path(), self.readers(), to).await
+        sqlite::backup(self.path(), to).await
     }
 
     /// Answers all appends that are queued, and closes the file. Calls after that get [`StoreError::Closed`].

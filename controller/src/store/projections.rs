@@ -6,12 +6,11 @@
 use super::error::{Result, StoreError};
 use super::events::record_of;
 use super::leases::{epoch_of, signed};
+use super::ledgers::Loaded;
 use super::{Store, sqlite};
 use holdfast_inventory::HostName;
-use holdfast_plan::content::sha256_hex;
-use holdfast_plan::event::{Event, Intent, JobEnded, Record, Resolution};
-use holdfast_plan::ids::{AttemptId, MachineId, RunId, Timestamp};
-use holdfast_plan::ledger::{Ledger, LedgerEntry, LedgerFold, OpenJob};
+use holdfast_plan::event::{Event, JobEnded, Record, Resolution};
+use holdfast_plan::ids::{AttemptId, MachineId, PlanId, RunId, Timestamp};
 use holdfast_plan::observation::{StepReport, StepStatus};
 use holdfast_plan::outcome::Outcome;
 use serde::Serialize;
@@ -32,14 +31,6 @@ const PAGE_EVENTS: i64 = 1_000;
 pub(super) struct Projector<'p> {
     path: &'p Path,
     ledgers: BTreeMap<MachineId, Loaded>,
-}
-
-/// A ledger as it was loaded and as it is now.
-struct Loaded {
-    before: Ledger,
-    now: Ledger,
-    open_before: BTreeMap<AttemptId, u32>,
-    fold: LedgerFold,
 }
 
 impl<'p> Projector<'p> {
@@ -194,7 +185,7 @@ impl<'p> Projector<'p> {
         if let Some(machine) = event.machine() {
             self.load(connection, machine).await?;
             let loaded = self.ledgers.get_mut(machine).expect("loaded in the line before");
-            loaded.fold.apply(&mut loaded.now, event);
+            loaded.apply(event);
         }
         Ok(())
     }
@@ -337,7 +328,7 @@ impl<'p> Projector<'p> {
                 .bind(run.as_str())
                 .bind(seq)
                 .bind(word("the kind of a run", kind)?)
-                .bind(plan.as_ref().map(holdfast_plan::ids::PlanId::as_str))
+                .bind(plan.as_ref().map(PlanId::as_str))
                 .bind(encode("the hosts of a run", hosts)?)
                 .bind(by)
                 .bind(command)
@@ -486,169 +477,21 @@ impl<'p> Projector<'p> {
     }
 
     async fn load(&mut self, connection: &mut SqliteConnection, machine: &MachineId) -> Result<()> {
-        if self.ledgers.contains_key(machine) {
-            return Ok(());
+        if !self.ledgers.contains_key(machine) {
+            let loaded = Loaded::read(self.path, connection, machine).await?;
+            self.ledgers.insert(machine.clone(), loaded);
         }
-        let before = load_ledger(self.path, connection, machine).await?;
-        let rows = sqlx::query("SELECT intent, open FROM attempts WHERE machine = $1 AND open IS NOT NULL")
-            .bind(machine.as_str())
-            .fetch_all(connection)
-            .await;
-        let mut fold = LedgerFold::default();
-        for row in self.fail(rows)? {
-            let intent: Intent = decode("an intent", &self.fail(row.try_get::<Vec<u8>, _>("intent"))?)?;
-            let ended: u32 = self.fail(row.try_get("open"))?;
-            fold.open.insert(intent.attempt.clone(), OpenJob { intent, ended });
-        }
-        let loaded = Loaded {
-            now: before.clone(),
-            before,
-            open_before: ended_steps(&fold),
-            fold,
-        };
-        self.ledgers.insert(machine.clone(), loaded);
         Ok(())
     }
 
     /// Writes what changed in the ledgers.
     pub(super) async fn flush(&mut self, connection: &mut SqliteConnection) -> Result<()> {
         for (machine, loaded) in std::mem::take(&mut self.ledgers) {
-            let written = write_ledger(connection, &machine, &loaded).await?;
+            let written = loaded.write(connection, &machine).await?;
             self.fail(written)?;
         }
         Ok(())
     }
-}
-
-/// The jobs that are open, with the highest step of each that ended.
-fn ended_steps(fold: &LedgerFold) -> BTreeMap<AttemptId, u32> {
-    fold.open
-        .iter()
-        .map(|(attempt, job)| (attempt.clone(), job.ended))
-        .collect()
-}
-
-/// Reads the ledger of a machine.
-pub(super) async fn load_ledger(path: &Path, connection: &mut SqliteConnection, machine: &MachineId) -> Result<Ledger> {
-    let explain = |source| sqlite::explain(path, "read a ledger", source);
-    let mut ledger = Ledger::default();
-    let rows = sqlx::query("SELECT address, entry, digest FROM ledger WHERE machine = $1")
-        .bind(machine.as_str())
-        .fetch_all(&mut *connection)
-        .await
-        .map_err(explain)?;
-    for row in rows {
-        let address: String = row.try_get("address").map_err(explain)?;
-        let entry: Vec<u8> = row.try_get("entry").map_err(explain)?;
-        let digest: Vec<u8> = row.try_get("digest").map_err(explain)?;
-        let failed = |detail: String| StoreError::Row {
-            what: format!("the ledger entry {address} of machine {machine}"),
-            detail,
-        };
-        if sha256_hex(&entry).as_bytes() != digest {
-            return Err(failed("its bytes were changed".to_owned()));
-        }
-        let entry: LedgerEntry = serde_json::from_slice(&entry).map_err(|error| failed(error.to_string()))?;
-        let address = address.parse().map_err(|error| failed(format!("{error}")))?;
-        ledger.entries.insert(address, entry);
-    }
-    let rows = sqlx::query("SELECT address, changed FROM owed WHERE machine = $1")
-        .bind(machine.as_str())
-        .fetch_all(connection)
-        .await
-        .map_err(explain)?;
-    for row in rows {
-        let address: String = row.try_get("address").map_err(explain)?;
-        let changed: Vec<u8> = row.try_get("changed").map_err(explain)?;
-        let address = address.parse().map_err(|error| StoreError::Row {
-            what: format!("an owed restart of machine {machine}"),
-            detail: format!("{error}"),
-        })?;
-        ledger.owed.insert(address, decode("an owed restart", &changed)?);
-    }
-    Ok(ledger)
-}
-
-/// Writes the rows in which a ledger differs from what was loaded.
-async fn write_ledger(
-    connection: &mut SqliteConnection,
-    machine: &MachineId,
-    loaded: &Loaded,
-) -> Result<std::result::Result<(), sqlx::Error>> {
-    let (before, now) = (&loaded.before, &loaded.now);
-    let mut entries = Vec::new();
-    for (address, entry) in &now.entries {
-        if before.entries.get(address) != Some(entry) {
-            let words = (word("a phase", &entry.phase)?, word("an origin", &entry.origin)?);
-            entries.push((address, entry.sequence, words, encode("a ledger entry", entry)?));
-        }
-    }
-    let mut owed = Vec::new();
-    for (address, changed) in &now.owed {
-        if before.owed.get(address) != Some(changed) {
-            owed.push((address, encode("an owed restart", changed)?));
-        }
-    }
-    let written = async {
-        for (address, sequence, (phase, origin), entry) in entries {
-            sqlx::query(
-                "INSERT OR REPLACE INTO ledger (machine, address, sequence, phase, origin, digest, entry)
-                 VALUES ($1, $2, $3, $4, $5, $6, $7)",
-            )
-            .bind(machine.as_str())
-            .bind(address.to_string())
-            .bind(signed(sequence))
-            .bind(phase)
-            .bind(origin)
-            .bind(sha256_hex(&entry).into_bytes())
-            .bind(entry)
-            .execute(&mut *connection)
-            .await?;
-        }
-        for address in before
-            .entries
-            .keys()
-            .filter(|address| !now.entries.contains_key(address))
-        {
-            sqlx::query("DELETE FROM ledger WHERE machine = $1 AND address = $2")
-                .bind(machine.as_str())
-                .bind(address.to_string())
-                .execute(&mut *connection)
-                .await?;
-        }
-        for (address, changed) in owed {
-            sqlx::query("INSERT OR REPLACE INTO owed (machine, address, changed) VALUES ($1, $2, $3)")
-                .bind(machine.as_str())
-                .bind(address.to_string())
-                .bind(changed)
-                .execute(&mut *connection)
-                .await?;
-        }
-        for address in before.owed.keys().filter(|address| !now.owed.contains_key(address)) {
-            sqlx::query("DELETE FROM owed WHERE machine = $1 AND address = $2")
-                .bind(machine.as_str())
-                .bind(address.to_string())
-                .execute(&mut *connection)
-                .await?;
-        }
-        let open = ended_steps(&loaded.fold);
-        let closed = loaded.open_before.keys().filter(|attempt| !open.contains_key(attempt));
-        let moved = open
-            .iter()
-            .filter(|(attempt, ended)| loaded.open_before.get(attempt) != Some(ended));
-        let rows = closed
-            .map(|attempt| (attempt, None))
-            .chain(moved.map(|(attempt, ended)| (attempt, Some(*ended))));
-        for (attempt, ended) in rows {
-            sqlx::query("UPDATE attempts SET open = $2 WHERE attempt = $1")
-                .bind(attempt.as_str())
-                .bind(ended)
-                .execute(&mut *connection)
-                .await?;
-        }
-        Ok(())
-    };
-    Ok(written.await)
 }
 
 impl Store {
@@ -696,7 +539,7 @@ pub(super) fn encode<T: Serialize>(what: &'static str, value: &T) -> Result<Vec<
 }
 
 /// Writes an enum without fields as the word that serde gives it.
-fn word<T: Serialize>(what: &'static str, value: &T) -> Result<String> {
+pub(super) fn word<T: Serialize>(what: &'static str, value: &T) -> Result<String> {
     let text = serde_json::to_string(value).map_err(|source| StoreError::Encode {
         what,
         source: source.into(),

@@ -211,7 +211,7 @@ async fn pragma(connection: &mut SqliteConnection, name: &'static str) -> std::r
 }
 
 /// Copies a consistent state to a new file.
-pub(super) async fn backup(path: &Path, readers: &SqlitePool, to: &Path) -> Result<()> {
+pub(super) async fn backup(path: &Path, to: &Path) -> Result<()> {
     fs::OpenOptions::new()
         .write(true)
         .create_new(true)
@@ -228,11 +228,14 @@ pub(super) async fn backup(path: &Path, readers: &SqlitePool, to: &Path) -> Resu
         connection.close().await
     }
     .await;
-    let _ = readers;
     done.map_err(|source| {
         let _ = fs::remove_file(to);
         explain(path, "write the backup", source)
-    })
+    })?;
+    // VACUUM INTO does not sync what it wrote.
+    fs::File::open(to)
+        .and_then(|file| file.sync_all())
+        .map_err(|source| folder_error("sync the backup", to, source))
 }
 
 /// Says in our words what the database said.

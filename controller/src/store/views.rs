@@ -4,7 +4,8 @@
 
 use super::Store;
 use super::error::{Result, StoreError};
-use super::projections::{decode, load_ledger};
+use super::ledgers::load_ledger;
+use super::projections::decode;
 use holdfast_inventory::HostName;
 use holdfast_plan::address::Address;
 use holdfast_plan::event::{HoldReason, Intent, JobEnded, RunKind};
