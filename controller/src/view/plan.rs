@@ -157,7 +157,13 @@ pub fn reason(reason: &Reason) -> String {
     }
 }
 
+/// Addresses named in a reason, at most: a line that wraps tells less.
+const NAMED_MAX: usize = 3;
+
 fn addresses(list: &[Address]) -> String {
+    if list.len() > NAMED_MAX {
+        return format!("{} and {} more", addresses(&list[..NAMED_MAX - 1]), list.len() - (NAMED_MAX - 1));
+    }
     list.iter()
         .map(|address| one_line(&address.to_string()))
         .collect::<Vec<_>>()
