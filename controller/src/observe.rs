@@ -35,6 +35,8 @@ pub struct Known {
     pub ledger: Ledger,
     /// Why the machine is held.
     pub held: Option<HoldReason>,
+    /// Jobs of ours on the host that ended and are recorded: the next start may remove them.
+    pub ended: Vec<AttemptId>,
 }
 
 /// Why a host could not be observed.
@@ -174,13 +176,33 @@ async fn observe_host(
         }
     };
     fleet.close(session).await;
-    let observation = result?;
+    let mut observation = result?;
+    let ended = set_aside_ended(store, &mut observation)
+        .await
+        .map_err(Unobserved::Store)?;
     Ok(Known {
         observation,
         machine,
         ledger,
         held,
+        ended,
     })
+}
+
+/// Takes the jobs that are over and recorded out of the observation, since nothing has to wait for them. What stays
+/// are jobs that run, and those of another controller.
+async fn set_aside_ended(store: &Store, observation: &mut Observation) -> Result<Vec<AttemptId>, StoreError> {
+    let mut ended = Vec::new();
+    let mut others = Vec::new();
+    for job in std::mem::take(&mut observation.jobs) {
+        if job.state != JobState::Running && store.attempt(&job.attempt).await?.is_some() {
+            ended.push(job.attempt);
+        } else {
+            others.push(job);
+        }
+    }
+    observation.jobs = others;
+    Ok(ended)
 }
 
 async fn ledger_of(store: &Store, machine: Option<&MachineId>) -> Result<Ledger, Unobserved> {

@@ -298,21 +298,14 @@ async fn ended_jobs(store: &Store, planned: &Planned, host: &HostName) -> CliRes
         .map_err(|error| store_error(&error))?;
     let mut ended: Vec<AttemptId> = recorded.into_iter().map(|attempt| attempt.attempt).collect();
     if let Some(known) = planned.known.get(host) {
-        for job in known
-            .observation
-            .jobs
-            .iter()
-            .filter(|job| job.state != JobState::Running)
-        {
-            let ours = store
-                .attempt(&job.attempt)
-                .await
-                .map_err(|error| store_error(&error))?
-                .is_some();
-            if ours && !ended.contains(&job.attempt) {
-                ended.push(job.attempt.clone());
-            }
-        }
+        ended.extend(
+            known
+                .ended
+                .iter()
+                .filter(|attempt| !ended.contains(attempt))
+                .cloned()
+                .collect::<Vec<_>>(),
+        );
     }
     Ok(ended)
 }

@@ -162,7 +162,11 @@ const NAMED_MAX: usize = 3;
 
 fn addresses(list: &[Address]) -> String {
     if list.len() > NAMED_MAX {
-        return format!("{} and {} more", addresses(&list[..NAMED_MAX - 1]), list.len() - (NAMED_MAX - 1));
+        return format!(
+            "{} and {} more",
+            addresses(&list[..NAMED_MAX - 1]),
+            list.len() - (NAMED_MAX - 1)
+        );
     }
     list.iter()
         .map(|address| one_line(&address.to_string()))
