@@ -1,10 +1,11 @@
 //! The runner under real shells: what a carrier sends, what the host does, and what it says.
 
+#[expect(dead_code, reason = "the other tests use the rest of the test host")]
 mod host;
 
 use holdfast_agent::program;
 use holdfast_agent::reply::{JobEnd, JobState, Record, Refusal, StepStatus};
-use host::{Host, Job, lines, shells, wait_for};
+use host::{Host, Job, lines, under_every_shell, wait_for};
 use std::io::{Read, Write};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -31,7 +32,7 @@ fn binary(length: usize) -> Vec<u8> {
 
 #[test]
 fn a_host_tells_its_facts_and_the_attributes_and_nothing_is_written() {
-    for shell in shells() {
+    under_every_shell(|shell| {
         let host = Host::new(shell);
         let file = host.path("motd");
         std::fs::write(&file, "hello\n").expect("the folder is ours");
@@ -57,13 +58,13 @@ fn a_host_tells_its_facts_and_the_attributes_and_nothing_is_written() {
         };
         assert!(reply.records.contains(&text), "{shell}: {reply:?}");
         assert!(!host.state().exists(), "{shell}: observe wrote the state folder");
-    }
+    });
 }
 
 #[test]
 fn three_megabytes_with_nuls_arrive_intact_under_every_shell() {
     let bytes = binary(3 * 1024 * 1024 + 77);
-    for shell in shells() {
+    under_every_shell(|shell| {
         let host = Host::new(shell);
         let out = host.path("out");
         let name = host::Sum::of(&bytes).sha256;
@@ -87,12 +88,12 @@ fn three_megabytes_with_nuls_arrive_intact_under_every_shell() {
             .expect("it is there")
             .count();
         assert_eq!(left, 0, "{shell}: blobs that no job needs are removed");
-    }
+    });
 }
 
 #[test]
 fn a_job_tells_each_step_and_stops_at_the_first_failure() {
-    for shell in shells() {
+    under_every_shell(|shell| {
         let host = Host::new(shell);
         let third = host.path("third");
         let job = Job::of(&[
@@ -121,12 +122,12 @@ fn a_job_tells_each_step_and_stops_at_the_first_failure() {
             attempt: "a1".to_owned()
         }));
         assert_eq!(host.follow("a1").job(), Some(JobState::Gone), "{shell}");
-    }
+    });
 }
 
 #[test]
 fn probes_decide_what_runs_and_before_is_captured_once() {
-    for shell in shells() {
+    under_every_shell(|shell| {
         let host = Host::new(shell);
         let file = quote(&host.path("file"));
         let runs = quote(&host.path("runs"));
@@ -220,12 +221,12 @@ hf_steps=2
             b"old\n",
             "{shell}"
         );
-    }
+    });
 }
 
 #[test]
 fn an_ad_hoc_command_is_marked_on_both_streams_and_its_status_passed() {
-    for shell in shells() {
+    under_every_shell(|shell| {
         let host = Host::new(shell);
         let nonce = host::nonce();
         let mut child = host.spawn();
@@ -240,12 +241,12 @@ fn an_ad_hoc_command_is_marked_on_both_streams_and_its_status_passed() {
         assert_eq!(output.status.code(), Some(7), "{shell}");
         let mut start = holdfast_agent::reply::RunStart::new(&nonce);
         assert_eq!(start.push(&output.stdout), b"its out\n", "{shell}");
-    }
+    });
 }
 
 #[test]
 fn a_program_that_is_cut_runs_nothing() {
-    for shell in shells() {
+    under_every_shell(|shell| {
         let host = Host::new(shell);
         let nonce = host::nonce();
         let (whole, _) = host.prepare(&nonce, "a1", &Job::of(&[":"]));
@@ -264,12 +265,12 @@ fn a_program_that_is_cut_runs_nothing() {
             assert!(!said.contains(nonce.as_str()), "{shell}: cut at {cut} it said {said}");
             assert!(!host.state().exists(), "{shell}: cut at {cut} it wrote something");
         }
-    }
+    });
 }
 
 #[test]
 fn a_payload_that_is_cut_or_wrong_runs_nothing() {
-    for shell in shells() {
+    under_every_shell(|shell| {
         let host = Host::new(shell);
         let out = host.path("out");
         let mut job = Job::of(&[&format!("echo ran >{}", quote(&out))]);
@@ -291,12 +292,12 @@ fn a_payload_that_is_cut_or_wrong_runs_nothing() {
             assert!(reply.done && !out.exists(), "{shell}");
         }
         assert_eq!(host.start("a1", &job).end(), Some((JobEnd::Completed, "-")), "{shell}");
-    }
+    });
 }
 
 #[test]
 fn an_attempt_runs_once_and_the_next_waits_until_it_is_acked() {
-    for shell in shells() {
+    under_every_shell(|shell| {
         let host = Host::new(shell);
         let count = host.path("count");
         let job = Job::of(&[&format!("echo run >>{}", quote(&count))]);
@@ -324,7 +325,7 @@ fn an_attempt_runs_once_and_the_next_waits_until_it_is_acked() {
             "{shell}"
         );
         assert_eq!(lines(&count), 2, "{shell}");
-    }
+    });
 }
 
 /// Starts a job and gives the shell that feeds and follows it, once its first step has begun.
@@ -354,7 +355,7 @@ fn begin(host: &Host, job: &Job, begun: &std::path::Path) -> std::process::Child
 
 #[test]
 fn a_job_survives_its_connection_and_is_collected_later() {
-    for shell in shells() {
+    under_every_shell(|shell| {
         let host = Host::new(shell);
         let (begun, count) = (host.path("begun"), host.path("count"));
         let job = Job::of(&[&format!(
@@ -371,12 +372,12 @@ fn a_job_survives_its_connection_and_is_collected_later() {
         assert_eq!(reply.end(), Some((JobEnd::Completed, "-")), "{shell}: {reply:?}");
         assert_eq!(reply.output(1), Some(&b"over\n"[..]), "{shell}");
         assert_eq!(lines(&count), 1, "{shell}");
-    }
+    });
 }
 
 #[test]
 fn a_job_whose_wrapper_was_killed_is_interrupted_and_its_lock_taken_over() {
-    for shell in shells() {
+    under_every_shell(|shell| {
         let host = Host::new(shell);
         let begun = host.path("begun");
         let job = Job::of(&[&format!(": >{}; sleep 3", quote(&begun))]);
@@ -400,7 +401,7 @@ fn a_job_whose_wrapper_was_killed_is_interrupted_and_its_lock_taken_over() {
         let mut next = Job::of(&[":"]);
         next.acks.push("a1");
         assert_eq!(host.start("a2", &next).end(), Some((JobEnd::Completed, "-")), "{shell}");
-    }
+    });
 }
 
 #[test]
@@ -417,7 +418,7 @@ fn a_pid_that_was_given_to_another_process_is_not_the_wrapper() {
 
 #[test]
 fn a_step_over_its_time_is_stopped_with_all_its_processes() {
-    for shell in shells() {
+    under_every_shell(|shell| {
         let host = Host::new(shell);
         let pids = host.path("pids");
         let second = host.path("second");
@@ -442,12 +443,12 @@ fn a_step_over_its_time_is_stopped_with_all_its_processes() {
         let pid = std::fs::read_to_string(&pids).expect("the child wrote it");
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.trim())).unwrap_or_default();
         assert!(stat.is_empty() || stat.contains(") Z "), "{shell}: it lives: {stat}");
-    }
+    });
 }
 
 #[test]
 fn a_background_child_that_holds_the_pipe_neither_delays_the_job_nor_dies_of_it() {
-    for shell in shells() {
+    under_every_shell(|shell| {
         let host = Host::new(shell);
         let late = host.path("late");
         let job = Job::of(&[&format!(
@@ -464,7 +465,7 @@ fn a_background_child_that_holds_the_pipe_neither_delays_the_job_nor_dies_of_it(
             begun.elapsed()
         );
         wait_for(&late);
-    }
+    });
 }
 
 #[test]

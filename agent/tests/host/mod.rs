@@ -22,7 +22,7 @@ pub(crate) const SHELLS: [&str; 8] = [
 
 /// Gives the shells that are on this machine; names the others on stderr.
 #[expect(clippy::print_stderr, reason = "a shell that is missing is said, never passed over")]
-pub(crate) fn shells() -> Vec<&'static str> {
+fn shells() -> Vec<&'static str> {
     SHELLS
         .into_iter()
         .filter(|shell| {
@@ -35,6 +35,16 @@ pub(crate) fn shells() -> Vec<&'static str> {
             found
         })
         .collect()
+}
+
+/// Runs a test under every shell at once: most of its time it waits.
+pub(crate) fn under_every_shell(test: impl Fn(&'static str) + Sync) {
+    std::thread::scope(|scope| {
+        for shell in shells() {
+            let test = &test;
+            scope.spawn(move || test(shell));
+        }
+    });
 }
 
 static NONCES: AtomicU8 = AtomicU8::new(1);
