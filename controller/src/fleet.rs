@@ -1,7 +1,7 @@
 //! Works on many hosts at once: a bounded number of tasks, each contained, so that one host's trouble is its own.
 
 use crate::transport::agent::{AGENT_PATH, AgentSession};
-use crate::transport::{Context, Session, Target, Traffic, TransportError, Via, connect};
+use crate::transport::{Context, Session, Target, Traffic, TransportError, Via, connect, connect_agent};
 use holdfast_inventory::HostName;
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -33,16 +33,15 @@ impl Fleet {
 
     /// Opens a session by the carrier that the target names.
     pub async fn open(&self, target: &Target) -> Result<Box<dyn Session>, TransportError> {
-        let session = connect(target, &self.context).await?;
-        match target.via {
-            Via::Agent => Ok(Box::new(AgentSession::open(session, AGENT_PATH, target).await?)),
-            Via::Ssh | Via::Local => Ok(session),
-        }
+        connect(target, &self.context).await
     }
 
     /// Opens a session to the agent of a host, whatever carries programs to it.
     pub async fn open_agent(&self, target: &Target) -> Result<AgentSession, TransportError> {
-        let session = connect(target, &self.context).await?;
+        let session = match target.via {
+            Via::Agent => return connect_agent(target, &self.context).await,
+            Via::Ssh | Via::Local => connect(target, &self.context).await?,
+        };
         AgentSession::open(session, AGENT_PATH, target).await
     }
 

@@ -12,6 +12,7 @@ pub mod load;
 pub mod observe;
 pub mod outcomes;
 pub mod output;
+pub mod probes;
 pub mod store;
 pub mod transport;
 pub mod view;

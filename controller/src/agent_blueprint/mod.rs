@@ -24,6 +24,9 @@ pub use binary::{AgentBinary, BinaryError, find};
 /// The service's name under every init.
 pub const SERVICE_NAME: &str = "holdfast-agent";
 
+/// Where its resources say that they are declared; by it a ledger tells them from those of the project.
+pub const DECLARED_AT: &str = "the built-in agent blueprint";
+
 /// Where systemd reads units of the administrator.
 const UNIT_PATH: &str = "/etc/systemd/system/holdfast-agent.service";
 
@@ -170,7 +173,7 @@ fn declared(address: Address, resource: Resource) -> DesiredResource {
         ready: None,
         timeout_ms: STEP_TIMEOUT_MS,
         sensitive: false,
-        declared_at: "the built-in agent blueprint".to_owned(),
+        declared_at: DECLARED_AT.to_owned(),
     }
 }
 

@@ -27,6 +27,7 @@ pub async fn run(global: &Global, args: &ApplyArgs) -> CliResult<i32> {
         yes: args.yes,
         max_failures: args.max_failures,
         json: global.json,
+        push_probes: true,
     };
     let view = PlanView {
         diff: !args.no_diff,

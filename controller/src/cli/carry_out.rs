@@ -2,12 +2,13 @@
 
 use crate::cli::error::{CliError, CliResult};
 use crate::cli::planning::{self, Planned, Wanted};
-use crate::cli::{store_error, typed};
+use crate::cli::{agent, store_error, typed};
 use crate::executor::{Assignment, Execution, Heartbeat, HostWork, JobAssignment, execute};
 use crate::fleet::Fleet;
 use crate::load::login_name;
+use crate::probes;
 use crate::store::{LEASE_TTL_MS, Lease, Store};
-use crate::transport::Target;
+use crate::transport::{Target, Via};
 use crate::view::plan::{PlanView, render};
 use crate::view::progress::Progress;
 use crate::view::terminal::{ask, can_ask, data, data_line, note};
@@ -36,6 +37,8 @@ pub struct Options {
     pub max_failures: Option<u32>,
     /// Tell it as JSON.
     pub json: bool,
+    /// Afterwards give agents the probes of the new ledger.
+    pub push_probes: bool,
 }
 
 /// Plans, shows the plan, and carries it out.
@@ -159,6 +162,11 @@ pub async fn run(
     let run = RunId::new(&mut SystemIds);
     let mut unobserved: BTreeMap<HostName, Outcome> = planned.unobserved.iter().cloned().collect();
     let plans: HashMap<&HostName, &HostPlan> = planned.plan.hosts.iter().map(|host| (&host.host, host)).collect();
+    let changed: Vec<Target> = targets
+        .iter()
+        .filter(|target| plans.get(&target.name).is_some_and(|plan| is_changed(plan)))
+        .cloned()
+        .collect();
     let mut hosts = HashMap::new();
     let mut tasks = Vec::new();
     for target in targets {
@@ -218,7 +226,36 @@ pub async fn run(
         .map_err(doing)?;
     store.release(&leases).await.map_err(doing)?;
     tell(&run, &report, options.json);
+    if options.push_probes {
+        push_probes(store, fleet, changed).await?;
+    }
     Ok(i32::from(report.exit_code().0))
+}
+
+/// Gives the agents among hosts the probes of their new ledgers. It is never a failure of the run.
+async fn push_probes(store: &Store, fleet: &Fleet, changed: Vec<Target>) -> CliResult<()> {
+    let doing = |error| store_error(&error);
+    let mut with_agent = Vec::new();
+    for target in changed {
+        let machine = store.machine_of(&target.name).await.map_err(doing)?;
+        let installed = match &machine {
+            Some(machine) => !planning::Scope::Agent
+                .of(&store.ledger(machine).await.map_err(doing)?)
+                .entries
+                .is_empty(),
+            None => false,
+        };
+        if installed || target.via == Via::Agent {
+            with_agent.push(target);
+        }
+    }
+    if !with_agent.is_empty() {
+        let failed = probes::push_probes(store, fleet, with_agent, None)
+            .await
+            .map_err(doing)?;
+        agent::tell_unpushed(failed.iter().map(|(host, error)| (host, error)));
+    }
+    Ok(())
 }
 
 fn is_changed(host: &HostPlan) -> bool {

@@ -1,8 +1,10 @@
 //! The command line: a file per command. Arguments are parsed in `args`, errors printed once, here.
 
+pub mod agent;
 pub mod apply;
 pub mod args;
 pub mod carry_out;
+pub mod collect;
 pub mod drift;
 pub mod error;
 pub mod facts;
@@ -80,7 +82,8 @@ pub async fn dispatch(cli: &Cli) -> CliResult<i32> {
         Command::Run(args) => run::run(global, args).await,
         Command::Resolve(args) => resolve::run(global, args).await,
         Command::Unlock(args) => unlock::run(global, args).await,
-        Command::Collect(_) | Command::Agent(_) => Err(CliError::new("the agent is being built")),
+        Command::Collect(args) => collect::run(global, args).await,
+        Command::Agent(command) => agent::run(global, command).await,
         Command::Machines => machines::run(global).await,
         Command::Runs(args) => runs::run(global, args).await,
         Command::Demo(args) => crate::demo::run(global, args).await,

@@ -1,5 +1,6 @@
 //! What `plan`, `apply`, `drift` and `agent` share: observe hosts, plan each, tell which could not be observed.
 
+use crate::agent_blueprint::DECLARED_AT;
 use crate::cli::error::CliResult;
 use crate::cli::store_error;
 use crate::fleet::Fleet;
@@ -34,7 +35,7 @@ pub enum Scope {
 
 impl Scope {
     fn holds(self, entry: &LedgerEntry) -> bool {
-        let built_in = entry.desired.declared_at == "the built-in agent blueprint";
+        let built_in = entry.desired.declared_at == DECLARED_AT;
         match self {
             Scope::Project => !built_in,
             Scope::Agent => built_in,

@@ -15,7 +15,10 @@ pub async fn run(global: &Global, store: &Store, hosts: &[HostName], detailed: b
     let mut found = Vec::new();
     for host in hosts {
         let reports = store.reports(host).await.map_err(|error| store_error(&error))?;
-        for report in reports {
+        // Only the newest that says something of resources counts: what it finds in order was mended. Reports of
+        // probes that failed say nothing.
+        let newest = reports.into_iter().rev().find(|report| !report.resources.is_empty());
+        if let Some(report) = newest {
             let ledger = store
                 .ledger(&report.machine)
                 .await

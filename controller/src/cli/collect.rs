@@ -1,0 +1,318 @@
+//! `holdfast collect`: takes what agents have spooled, in order and once.
+//!
+//! ```text
+//! agent's spool -> reports after the last recorded -> decoded -> one append -> acknowledged -> gone from the host
+//! ```
+//!
+//! A crash between the append and the acknowledgement does no harm: the next collect asks for what follows the last
+//! recorded report. Agents whose ledger has changed get their new probes on the way.
+
+use crate::cli::args::{Global, PatternArgs};
+use crate::cli::error::{CliError, CliResult};
+use crate::cli::{agent, fleet, open_store, store_error, tell_traffic};
+use crate::fleet::Fleet;
+use crate::link::Reply;
+use crate::load::{Project, Scope};
+use crate::now;
+use crate::outcomes;
+use crate::probes::{self, Probes};
+use crate::store::Store;
+use crate::transport::agent::AgentSession;
+use crate::transport::{Target, TransportError};
+use crate::view::fold::fold;
+use crate::view::terminal::{RED, data_line, note, paint};
+use holdfast_agent::program::Nonce;
+use holdfast_agent::reply::Decoder;
+use holdfast_agent::wire::{Report, ReportKind};
+use holdfast_inventory::HostName;
+use holdfast_plan::address::Address;
+use holdfast_plan::content::sha256_hex;
+use holdfast_plan::event::Event;
+use holdfast_plan::ids::{MachineId, Timestamp};
+use holdfast_plan::observation::Attributes;
+use std::collections::BTreeMap;
+
+/// Reports taken before they are recorded and acknowledged: what is decoded is in memory until then, and a report
+/// may have a megabyte.
+const BATCH: usize = 64;
+
+/// What was taken from one host.
+#[derive(Debug, Default)]
+struct Taken {
+    recorded: u64,
+    lost: u64,
+    /// Reports that tell only that the probes failed, or that can't be read; the last one's reason.
+    unreadable: Option<String>,
+    /// Why the new probes were not taken.
+    unpushed: Option<TransportError>,
+}
+
+/// Why nothing was taken.
+enum Missed {
+    /// The host has no agent.
+    NoAgent,
+    /// The host was never applied to: there is no machine to record for.
+    NoMachine,
+    /// It could not be reached, or its agent failed.
+    Host(TransportError),
+    /// Our own store failed.
+    Store(CliError),
+}
+
+impl From<TransportError> for Missed {
+    fn from(error: TransportError) -> Self {
+        match error {
+            TransportError::AgentMissing { .. } => Self::NoAgent,
+            error => Self::Host(error),
+        }
+    }
+}
+
+/// Runs the command.
+pub async fn run(global: &Global, args: &PatternArgs) -> CliResult<i32> {
+    let project = Project::load(global, Scope::Inventory)?;
+    let hosts = project.select(args.pattern.as_deref())?;
+    let store = open_store(&project).await?;
+    let fleet = fleet(&project, global);
+    let targets = project.targets(&hosts)?;
+    let made = probes::prepare(&store, &targets)
+        .await
+        .map_err(|error| store_error(&error))?;
+    let store_of = store.clone();
+    let results = fleet
+        .each(targets, move |fleet, target| {
+            let store = store_of.clone();
+            let probes = made.get(&target.name).cloned();
+            async move { Ok(take(&store, &fleet, &target, probes.as_ref()).await) }
+        })
+        .await;
+    let mut taken = Vec::new();
+    for (host, result) in results {
+        match result {
+            Ok(Err(Missed::Store(error))) => return Err(error),
+            Ok(result) => taken.push((host, result)),
+            Err(error) => taken.push((host, Err(Missed::Host(error)))),
+        }
+    }
+    tell(&taken, global.json);
+    tell_traffic(global, &fleet, None);
+    let unreached = taken.iter().any(|(_, result)| matches!(result, Err(Missed::Host(_))));
+    Ok(if unreached { 4 } else { 0 })
+}
+
+async fn take(store: &Store, fleet: &Fleet, target: &Target, probes: Option<&Probes>) -> Result<Taken, Missed> {
+    let machine = store
+        .machine_of(&target.name)
+        .await
+        .map_err(|error| Missed::Store(store_error(&error)))?;
+    let mut session = fleet.open_agent(target).await?;
+    let taken = match (machine, probes) {
+        (Some(machine), Some(probes)) => take_all(store, &mut session, &target.name, &machine, probes).await,
+        _ => Err(Missed::NoMachine),
+    };
+    fleet.close(Box::new(session)).await;
+    taken
+}
+
+async fn take_all(
+    store: &Store,
+    session: &mut AgentSession,
+    host: &HostName,
+    machine: &MachineId,
+    probes: &Probes,
+) -> Result<Taken, Missed> {
+    let doing = |error| Missed::Store(store_error(&error));
+    let status = session.status().await?;
+    let mut taken = Taken::default();
+    let known = store.reports(host).await.map_err(doing)?;
+    let in_spool = known
+        .iter()
+        .filter(|report| report.machine == *machine && report.spool == status.spool);
+    let mut after = in_spool.map(|report| report.number).max().unwrap_or(0);
+    loop {
+        let (batch, end) = batch(session, &status.spool, after).await?;
+        let whole = end.is_some();
+        let mut events = Vec::new();
+        for report in &batch {
+            let (event, unreadable) = recorded(store, host, machine, report).await?;
+            taken.unreadable = unreadable.or(taken.unreadable);
+            events.push(event);
+        }
+        taken.recorded += events.len() as u64;
+        if !events.is_empty() {
+            store.append(now(), events).await.map_err(doing)?;
+        }
+        let mut newest = batch.last().map_or(after, |report| report.seq);
+        if let Some((lost, newest_seq)) = end {
+            taken.lost = lost;
+            // Numbers above the last report that came are of lost ones.
+            newest = newest.max(newest_seq);
+        }
+        if newest > 0 && !status.spool.is_empty() {
+            session.ack(&status.spool, newest).await?;
+        }
+        after = newest;
+        if whole {
+            break;
+        }
+    }
+    taken.unpushed = probes::push(session, &status, probes, None).await.err();
+    Ok(taken)
+}
+
+/// Takes at most [`BATCH`] reports; with the last come how many were lost, and the newest number.
+async fn batch(
+    session: &mut AgentSession,
+    spool: &str,
+    after: u64,
+) -> Result<(Vec<Report>, Option<(u64, u64)>), TransportError> {
+    let mut collection = session.collect(Some((spool, after))).await?;
+    let mut reports: Vec<Report> = Vec::new();
+    while reports.len() < BATCH {
+        let Some(report) = collection.next().await? else {
+            let end = collection
+                .end()
+                .ok_or_else(|| broken("it ended a collection without saying so"))?;
+            if end.spool != spool {
+                return Err(broken("its spool was replaced while it was collected; collect again"));
+            }
+            return Ok((reports, Some((end.lost, end.newest_seq))));
+        };
+        // Unique and in order is what the store relies on.
+        let last = reports.last().map_or(after, |report| report.seq);
+        if report.spool != spool || report.seq <= last {
+            return Err(broken("its reports are not in order, or of another spool"));
+        }
+        reports.push(report);
+    }
+    // Dropping the collection drops its wire; the next request opens another.
+    Ok((reports, None))
+}
+
+fn broken(what: &str) -> TransportError {
+    TransportError::Agent {
+        detail: what.to_owned(),
+    }
+}
+
+/// Makes the event of a report, and says why nothing can be read from it, if so. It is recorded all the same: what is
+/// not would be sent for ever.
+async fn recorded(
+    store: &Store,
+    host: &HostName,
+    machine: &MachineId,
+    report: &Report,
+) -> Result<(Event, Option<String>), Missed> {
+    let (resources, unreadable) = match resources(store, report).await.map_err(Missed::Store)? {
+        Ok(resources) => (resources, None),
+        Err(why) => (BTreeMap::new(), Some(why)),
+    };
+    let event = Event::ReportRecorded {
+        host: host.clone(),
+        machine: machine.clone(),
+        spool: report.spool.clone(),
+        seq: report.seq,
+        digest: sha256_hex(&report.bytes),
+        observed_at: Timestamp(report.at_ms),
+        resources,
+    };
+    Ok((event, unreadable))
+}
+
+/// Reads the attributes of resources out of a report.
+async fn resources(store: &Store, report: &Report) -> CliResult<Result<BTreeMap<Address, Attributes>, String>> {
+    if report.kind() == ReportKind::ProbesFailed {
+        return Ok(Err(format!(
+            "the probes failed: {}",
+            String::from_utf8_lossy(&report.bytes).trim()
+        )));
+    }
+    let Some(addresses) = probes::addresses(store, &report.probes_digest)
+        .await
+        .map_err(|error| store_error(&error))?
+    else {
+        return Ok(Err(format!("its probes ({}) are not known here", report.probes_digest)));
+    };
+    Ok(attributes(report).map(|mut found| {
+        let named = addresses.into_iter().zip(0u32..);
+        named
+            .filter_map(|(address, id)| Some((address, found.remove(&id)?)))
+            .collect()
+    }))
+}
+
+fn attributes(report: &Report) -> Result<BTreeMap<u32, Attributes>, String> {
+    let nonce = Nonce::parse(&report.nonce).ok_or("its nonce is none")?;
+    let mut decoder = Decoder::new(&nonce);
+    let records = decoder.push(&report.bytes).map_err(|error| error.to_string())?;
+    if let Some(error) = decoder.failed() {
+        return Err(error.to_string());
+    }
+    if !decoder.is_done() {
+        return Err("it was cut".to_owned());
+    }
+    let mut reply = Reply::default();
+    for record in records {
+        reply.take(record);
+    }
+    Ok(reply.attributes)
+}
+
+fn tell(taken: &[(HostName, Result<Taken, Missed>)], json: bool) {
+    if json {
+        let rows: Vec<_> = taken.iter().map(|(host, result)| row(host, result)).collect();
+        data_line(&serde_json::json!({ "schema": 1, "collected": rows }).to_string());
+        return;
+    }
+    for block in fold(taken.iter().map(|(host, result)| (host.clone(), line(result)))) {
+        data_line(&format!("{}: {}", block.title(), block.text));
+    }
+    for (host, result) in taken {
+        if let Ok(Taken {
+            unpushed: Some(error), ..
+        }) = result
+        {
+            agent::tell_unpushed([(host, error)]);
+        }
+        if let Err(Missed::Host(error)) = result {
+            note(&format!("{} {host}: {}", paint(RED, "not collected:"), error.hint()));
+        }
+    }
+}
+
+fn row(host: &HostName, result: &Result<Taken, Missed>) -> serde_json::Value {
+    match result {
+        Ok(taken) => serde_json::json!({
+            "host": host, "recorded": taken.recorded, "lost": taken.lost, "unreadable": taken.unreadable,
+        }),
+        Err(Missed::Host(error)) => serde_json::json!({ "host": host, "outcome": outcomes::unreachable(error) }),
+        Err(Missed::NoMachine) => serde_json::json!({ "host": host, "machine": null }),
+        Err(Missed::NoAgent | Missed::Store(_)) => serde_json::json!({ "host": host, "installed": false }),
+    }
+}
+
+fn line(result: &Result<Taken, Missed>) -> String {
+    match result {
+        Ok(taken) => {
+            let reports = if taken.recorded == 1 { "report" } else { "reports" };
+            let mut line = format!("{} {reports} recorded", taken.recorded);
+            if taken.lost > 0 {
+                line.push_str(&format!(
+                    "; {} lost before they could be collected (the spool was full)",
+                    taken.lost
+                ));
+            }
+            if let Some(why) = &taken.unreadable {
+                line.push_str(&format!("; not all of them say how resources are: {why}"));
+            }
+            crate::view::sanitize::one_line(&line)
+        }
+        Err(Missed::NoAgent) => "no agent; `holdfast agent install` puts one there".to_owned(),
+        Err(Missed::NoMachine) => {
+            "an agent that this project did not install; `holdfast agent install` takes it over".to_owned()
+        }
+        Err(Missed::Host(error)) => error.to_string(),
+        // Our own failure ends the command before anything is told.
+        Err(Missed::Store(_)) => String::new(),
+    }
+}
