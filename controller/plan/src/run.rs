@@ -1,8 +1,9 @@
 //! The state machine of a run: what is done next on which host, decided from what happened.
 //!
 //! Pure and replayable: no clock, no store, no connection. Each [`Input`] gives [`Task`]s; the executor carries
-//! them out and feeds back what came of them. Inputs may come twice, late or out of order; tasks may be carried out
-//! twice (an attempt starts at most once on a host).
+//! them out and feeds back what came of them. What an input says of an attempt may come twice, late or out of order. What
+//! it says of a connection (`NotSent`, `Lost`, `Refused`) is believed to be about the connection that was opened last: the
+//! executor tells it once, when that connection is closed. Starts may be carried out twice: the host lets one through.
 //!
 //! ```text
 //!            Intend          Start/Exec           (journal)        End, Acknowledge

@@ -164,7 +164,7 @@ impl Run {
             }),
             Input::CommandOver { host, attempt, outcome } => {
                 self.at(&host, &attempt, &mut tasks, |run, at, tasks| {
-                    run.command_over(at, outcome, tasks)
+                    run.command_over(at, outcome, tasks);
                 });
             }
             Input::Acknowledged { host, attempt } => self.at(&host, &attempt, &mut tasks, |run, at, _| {
@@ -341,22 +341,20 @@ impl Run {
                     self.void(at, attempt, Outcome::Unreachable { kind, detail }, tasks);
                 }
             }
-            State::Attaching(attempt) if kind.is_transient() => {
+            // Following: an echo of the host's first word came while it was being asked again.
+            State::Attaching(attempt) | State::Following(attempt)
+                if kind.is_transient() && self.hosts[at].work != Work::Command =>
+            {
                 self.ask_later(at, attempt, format!("{}: {detail}", kind.message()), tasks);
             }
-            State::Attaching(attempt) => {
+            State::Attaching(attempt) | State::Following(attempt) => {
                 let why = format!("{}: {detail}", kind.message());
                 self.end(at, Some(attempt), Outcome::Unknown { why }, false, tasks);
                 self.go(at, State::Done);
             }
             // The folder stays; the next start or collect removes it.
             State::Ending(_) => self.go(at, State::Done),
-            State::Waiting
-            | State::Intending(_)
-            | State::Following(_)
-            | State::Backoff { .. }
-            | State::Lost { .. }
-            | State::Done => {}
+            State::Waiting | State::Intending(_) | State::Backoff { .. } | State::Lost { .. } | State::Done => {}
         }
     }
 
@@ -393,18 +391,15 @@ impl Run {
                 self.attach(at, attempt, tasks);
             }
             State::Starting(attempt) => self.void(at, attempt, Outcome::Refused { kind, detail }, tasks),
-            State::Attaching(attempt) => {
+            // A start that was carried out twice.
+            State::Following(_) if kind == RefusalKind::Exists => {}
+            State::Attaching(attempt) | State::Following(attempt) => {
                 let why = format!("{}: {detail}", kind.message());
                 self.end(at, Some(attempt), Outcome::Unknown { why }, false, tasks);
                 self.go(at, State::Done);
             }
             State::Ending(_) => self.go(at, State::Done),
-            State::Waiting
-            | State::Intending(_)
-            | State::Following(_)
-            | State::Backoff { .. }
-            | State::Lost { .. }
-            | State::Done => {}
+            State::Waiting | State::Intending(_) | State::Backoff { .. } | State::Lost { .. } | State::Done => {}
         }
     }
 
@@ -472,10 +467,10 @@ impl Run {
             return;
         };
         match &self.hosts[at].state {
-            State::Backoff { serial: due, .. } | State::Lost { serial: due, .. } if *due == serial => {
-                if !self.returning.contains(&at) {
-                    self.returning.push_back(at);
-                }
+            State::Backoff { serial: due, .. } | State::Lost { serial: due, .. }
+                if *due == serial && !self.returning.contains(&at) =>
+            {
+                self.returning.push_back(at);
             }
             _ => {}
         }

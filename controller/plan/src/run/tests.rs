@@ -144,6 +144,25 @@ fn a_host_that_stays_away_is_left_as_unknown() {
 }
 
 #[test]
+fn an_echo_of_the_first_word_does_not_make_a_run_wait_for_ever() {
+    let (mut run, attempt) = sent(Work::Job);
+    let started = Input::Started {
+        host: host(),
+        attempt: attempt.clone(),
+    };
+    run.handle(started.clone());
+    run.handle(lost(&attempt));
+    run.handle(Input::Timer {
+        host: host(),
+        serial: 1,
+    });
+    // Found by the simulator: the echo, then the news that the second connection failed.
+    run.handle(started);
+    let tasks = run.handle(not_sent(&attempt, UnreachableKind::ConnectTimeout));
+    assert!(matches!(tasks.as_slice(), [Task::Wait { serial: 2, .. }]), "{tasks:?}");
+}
+
+#[test]
 fn a_start_that_the_host_knows_already_is_followed() {
     let (mut run, attempt) = sent(Work::Job);
     let tasks = run.handle(Input::Refused {
