@@ -18,9 +18,11 @@
 //!
 //! There is no clock: limits count tries. The executor turns silence into [`Input::Lost`].
 
+mod host;
 mod state;
 #[cfg(test)]
 mod tests;
+mod verdict;
 
 pub use state::Run;
 

@@ -1,10 +1,12 @@
 //! The states of a run's hosts, and every step between them.
 
-use super::{HostTask, Input, Limits, RunSpec, Task, Work};
+use super::host::{Host, State};
+use super::verdict::outcome_of;
+use super::{Input, Limits, RunSpec, Task, Work};
 use crate::backoff::pause_ms;
 use crate::ids::{AttemptId, IdSource};
-use crate::observation::{JobEnd, JobReport, JobState, StepStatus};
-use crate::outcome::{FailureKind, Outcome, RefusalKind, SkipReason, Tally, UnreachableKind};
+use crate::observation::{JobReport, JobState};
+use crate::outcome::{Outcome, RefusalKind, SkipReason, Tally, UnreachableKind};
 use holdfast_inventory::HostName;
 use std::collections::{BTreeMap, VecDeque};
 
@@ -37,73 +39,6 @@ pub struct Run {
 enum Stop {
     Cancelled,
     MaxFailures,
-}
-
-#[derive(Debug)]
-struct Host {
-    name: HostName,
-    work: Work,
-    state: State,
-    /// Starts of this host that were tried, over all its attempts.
-    starts: u32,
-    /// Attaches since the host was last heard.
-    attaches: u32,
-    /// Attaches in all.
-    attaches_in_all: u32,
-    /// The number of the last pause.
-    serial: u32,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum State {
-    /// Its turn has not come.
-    Waiting,
-    /// The intent is being recorded.
-    Intending(AttemptId),
-    /// The job or command is being sent.
-    Starting(AttemptId),
-    /// The host said that it runs.
-    Following(AttemptId),
-    /// It was not sent; it is tried again after pause `serial`.
-    Backoff {
-        attempt: AttemptId,
-        serial: u32,
-        kind: UnreachableKind,
-        detail: String,
-    },
-    /// The connection was lost; the host is asked after pause `serial`.
-    Lost {
-        attempt: AttemptId,
-        serial: u32,
-        why: String,
-    },
-    /// The host is being asked.
-    Attaching(AttemptId),
-    /// The outcome is told; the job's folder is being removed.
-    Ending(AttemptId),
-    Done,
-}
-
-impl State {
-    fn holds_a_slot(&self) -> bool {
-        match self {
-            Self::Intending(_) | Self::Starting(_) | Self::Following(_) | Self::Attaching(_) | Self::Ending(_) => true,
-            Self::Waiting | Self::Backoff { .. } | Self::Lost { .. } | Self::Done => false,
-        }
-    }
-
-    fn attempt(&self) -> Option<&AttemptId> {
-        match self {
-            Self::Intending(attempt)
-            | Self::Starting(attempt)
-            | Self::Following(attempt)
-            | Self::Backoff { attempt, .. }
-            | Self::Lost { attempt, .. }
-            | Self::Attaching(attempt)
-            | Self::Ending(attempt) => Some(attempt),
-            Self::Waiting | Self::Done => None,
-        }
-    }
 }
 
 impl Run {
@@ -585,20 +520,6 @@ impl std::fmt::Debug for Run {
     }
 }
 
-impl Host {
-    fn new(task: HostTask) -> Self {
-        Self {
-            name: task.host,
-            work: task.work,
-            state: State::Waiting,
-            starts: 0,
-            attaches: 0,
-            attaches_in_all: 0,
-            serial: 0,
-        }
-    }
-}
-
 impl Stop {
     fn outcome(self) -> Outcome {
         match self {
@@ -608,55 +529,4 @@ impl Stop {
             },
         }
     }
-}
-
-/// Reads how a job that is over went, and whether the host took the plan (so that its adopts and forgets hold).
-fn outcome_of(report: &JobReport) -> (Outcome, bool) {
-    if report.state == JobState::Interrupted {
-        return (failed(FailureKind::Interrupted), false);
-    }
-    match &report.end {
-        Some(JobEnd::Stale { what }) => {
-            let (kind, detail) = (RefusalKind::Stale, what.clone());
-            return (Outcome::Refused { kind, detail }, false);
-        }
-        Some(JobEnd::Locked { by }) => {
-            let (kind, detail) = (RefusalKind::Locked, by.clone());
-            return (Outcome::Refused { kind, detail }, false);
-        }
-        Some(JobEnd::Completed | JobEnd::Stopped) | None => {}
-    }
-    let bad = report.steps.iter().find_map(|step| match &step.status {
-        StepStatus::Unchanged | StepStatus::Changed | StepStatus::Left { .. } => None,
-        StepStatus::Begun => Some(failed(FailureKind::Interrupted)),
-        StepStatus::Failed { code } => Some(failed(FailureKind::Exit { code: *code })),
-        StepStatus::NotConverged { missing } => Some(failed(FailureKind::NotConverged {
-            missing: missing.clone(),
-        })),
-        StepStatus::TimedOut { survivors } => Some(Outcome::TimedOut {
-            address: None,
-            survivors: survivors.clone(),
-        }),
-        StepStatus::NotReady => Some(failed(FailureKind::NotReady)),
-        StepStatus::NotCaptured { why } => Some(failed(FailureKind::NotCaptured { why: why.clone() })),
-    });
-    if let Some(bad) = bad {
-        return (bad, true);
-    }
-    if report.end != Some(JobEnd::Completed) {
-        let why = "the job ended without saying how".to_owned();
-        return (Outcome::Unknown { why }, false);
-    }
-    let changed =
-        |step: &&crate::observation::StepReport| matches!(step.status, StepStatus::Changed | StepStatus::Left { .. });
-    let changed = report.steps.iter().filter(changed).count();
-    let outcome = match u32::try_from(changed).unwrap_or(u32::MAX) {
-        0 => Outcome::Ok,
-        steps => Outcome::Changed { steps },
-    };
-    (outcome, true)
-}
-
-fn failed(kind: FailureKind) -> Outcome {
-    Outcome::Failed { kind, address: None }
 }
