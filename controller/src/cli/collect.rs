@@ -32,8 +32,8 @@ use holdfast_plan::ids::{MachineId, Timestamp};
 use holdfast_plan::observation::Attributes;
 use std::collections::BTreeMap;
 
-/// Reports taken before they are recorded and acknowledged: what is decoded is in memory until then, and a report
-/// may have a megabyte.
+/// Reports recorded at once: one fsync for many, and what a host that was away for weeks has spooled is never in
+/// memory as a whole.
 const BATCH: usize = 64;
 
 /// What was taken from one host.
@@ -128,65 +128,42 @@ async fn take_all(
     let in_spool = known
         .iter()
         .filter(|report| report.machine == *machine && report.spool == status.spool);
-    let mut after = in_spool.map(|report| report.number).max().unwrap_or(0);
-    loop {
-        let (batch, end) = batch(session, &status.spool, after).await?;
-        let whole = end.is_some();
-        let mut events = Vec::new();
-        for report in &batch {
-            let (event, unreadable) = recorded(store, host, machine, report).await?;
-            taken.unreadable = unreadable.or(taken.unreadable);
-            events.push(event);
+    let after = in_spool.map(|report| report.number).max().unwrap_or(0);
+    let mut collection = session.collect(Some((&status.spool, after))).await?;
+    let mut last = after;
+    let mut events = Vec::new();
+    while let Some(report) = collection.next().await? {
+        // Unique and in order is what the store relies on.
+        if report.spool != status.spool || report.seq <= last {
+            return Err(broken("its reports are not in order, or of another spool").into());
         }
-        taken.recorded += events.len() as u64;
-        if !events.is_empty() {
-            store.append(now(), events).await.map_err(doing)?;
+        last = report.seq;
+        let (event, unreadable) = recorded(store, host, machine, &report).await?;
+        taken.unreadable = unreadable.or(taken.unreadable);
+        taken.recorded += 1;
+        events.push(event);
+        if events.len() == BATCH {
+            store.append(now(), std::mem::take(&mut events)).await.map_err(doing)?;
         }
-        let mut newest = batch.last().map_or(after, |report| report.seq);
-        if let Some((lost, newest_seq)) = end {
-            taken.lost = lost;
-            // Numbers above the last report that came are of lost ones.
-            newest = newest.max(newest_seq);
-        }
-        if newest > 0 && !status.spool.is_empty() {
-            session.ack(&status.spool, newest).await?;
-        }
-        after = newest;
-        if whole {
-            break;
-        }
+    }
+    let end = collection
+        .end()
+        .cloned()
+        .ok_or_else(|| broken("it ended a collection without saying so"))?;
+    if !events.is_empty() {
+        store.append(now(), events).await.map_err(doing)?;
+    }
+    if end.spool != status.spool {
+        return Err(broken("its spool was replaced while it was collected; collect again").into());
+    }
+    taken.lost = end.lost;
+    // Numbers above the last report that came are of lost ones.
+    let newest = last.max(end.newest_seq);
+    if newest > 0 {
+        session.ack(&end.spool, newest).await?;
     }
     taken.unpushed = probes::push(session, &status, probes, None).await.err();
     Ok(taken)
-}
-
-/// Takes at most [`BATCH`] reports; with the last come how many were lost, and the newest number.
-async fn batch(
-    session: &mut AgentSession,
-    spool: &str,
-    after: u64,
-) -> Result<(Vec<Report>, Option<(u64, u64)>), TransportError> {
-    let mut collection = session.collect(Some((spool, after))).await?;
-    let mut reports: Vec<Report> = Vec::new();
-    while reports.len() < BATCH {
-        let Some(report) = collection.next().await? else {
-            let end = collection
-                .end()
-                .ok_or_else(|| broken("it ended a collection without saying so"))?;
-            if end.spool != spool {
-                return Err(broken("its spool was replaced while it was collected; collect again"));
-            }
-            return Ok((reports, Some((end.lost, end.newest_seq))));
-        };
-        // Unique and in order is what the store relies on.
-        let last = reports.last().map_or(after, |report| report.seq);
-        if report.spool != spool || report.seq <= last {
-            return Err(broken("its reports are not in order, or of another spool"));
-        }
-        reports.push(report);
-    }
-    // Dropping the collection drops its wire; the next request opens another.
-    Ok((reports, None))
 }
 
 fn broken(what: &str) -> TransportError {
