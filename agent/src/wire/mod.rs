@@ -6,7 +6,7 @@
 //!        `- Message   protobuf, unknown fields and unknown bodies are tolerated    message.rs
 //! ```
 //!
-//! The agent prints [`PREAMBLE`] before its first frame, because a login shell may have printed before it. Both sides send [`Hello`](message::Hello) first and wait for the other's; the version in force is the highest that
+//! The agent prints [`PREAMBLE`] before its first frame, because a login shell may have printed before it. Both sides send [`Hello`] first and wait for the other's; the version in force is the highest that
 //! both speak. After that the controller asks and the agent answers; both may ping.
 //!
 //! It does not authenticate: the carrier does (SSH, in either direction). It does not know what a program means.

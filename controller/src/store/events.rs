@@ -1,7 +1,7 @@
 //! The events: appended through one writer that batches, read in order, verified as a chain.
 //!
 //! Each caller of [`Store::append`] is answered only after the commit that holds its events. What an event means
-//! to the tables is [`super::projections`]'s.
+//! to the tables is `projections`'s.
 
 use super::chain::{Broken, Fault, Hash, START, Walk, link};
 use super::error::{Result, StoreError};

@@ -6,7 +6,7 @@
 //! ```
 //!
 //! Events are appended to one hash chain per controller and never changed. Machines, ledgers, runs and the rest
-//! are projections, written in the same transaction ([`projections`]); [`Store::rebuild`] makes them anew. Leases,
+//! are projections, written in the same transaction (`projections`); [`Store::rebuild`] makes them anew. Leases,
 //! blobs, plans' bytes and "last seen" are no history and live beside them.
 //!
 //! The store decides nothing about hosts, reads no clock and gives no id to anything but itself.
