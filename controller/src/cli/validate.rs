@@ -26,10 +26,16 @@ pub fn run(global: &Global) -> CliResult<i32> {
         );
     } else {
         data_line(&format!(
-            "Valid: {} hosts, {} blueprints, {resources} resources in all",
-            hosts.len(),
-            project.blueprints.len()
+            "Valid: {}, {}, {} in all",
+            counted(hosts.len(), "host"),
+            counted(project.blueprints.len(), "blueprint"),
+            counted(resources, "resource"),
         ));
     }
     Ok(0)
+}
+
+/// `1 host`, `20 hosts`.
+fn counted(number: usize, noun: &str) -> String {
+    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
 }
