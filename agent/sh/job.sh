@@ -256,7 +256,10 @@ hf_one_step() {
     hf_ended not-converged "the probe's findings could not be written; the disk may be full"
   fi
   hf_tell_found after
-  hf_shows || hf_ended not-converged "$hf_lacking"
+  # An undo that left what belongs to others is done all the same: what is left is why not all shows.
+  if [ "$hf_drops_before" = 0 ] || ! hf_first_line "$hf_left_file"; then
+    hf_shows || hf_ended not-converged "$hf_lacking"
+  fi
   hf_ready || hf_ended not-ready "not within $hf_ready_timeout seconds"
   if [ "$hf_drops_before" = 1 ] && [ -n "$hf_before_key" ]; then
     rm -rf "$hf_before"
