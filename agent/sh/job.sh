@@ -136,7 +136,11 @@ hf_capture() {
     (
       hf_before=$hf_before.new
       mkdir "$hf_before" && "hf_capture_$hf_step" || exit 1
-      hf_capture_meta >"$hf_before/meta" || exit 1
+      hf_capture_meta >"$hf_before/found" || exit 1
+      if [ -f "$hf_before/meta" ]; then
+        cat "$hf_before/meta" >>"$hf_before/found" || exit 1
+      fi
+      mv "$hf_before/found" "$hf_before/meta" || exit 1
       # Newer tools sync these files, older ones everything: both will do.
       sync "$hf_before"/* "$hf_before" 2>/dev/null
       exit 0
@@ -158,12 +162,16 @@ hf_capture() {
   fi
 }
 
-# hf_capture_meta: what *before* is: the attributes found, and the digest of each file captured.
+# hf_capture_meta: what *before* is: the attributes found, and the digest of each file captured. What the capture
+# itself wrote into `meta` follows, so that its words win over equal ones of the probe.
 hf_capture_meta() {
   hf_say "address ${hf_address:-}" || return 1
   printf '%s' "$hf_shown" || return 1
   for hf_b in "$hf_before"/*; do
-    [ -f "$hf_b" ] && [ "$hf_b" != "$hf_before/meta" ] || continue
+    case ${hf_b##*/} in
+    meta | found) continue ;;
+    esac
+    [ -f "$hf_b" ] || continue
     hf_digest_one "$hf_b"
     hf_say "captured ${hf_b##*/} $hf_digest" || return 1
   done

@@ -62,6 +62,10 @@ pub struct BedHost {
     pub address: Ipv4Addr,
     /// Its file system, as seen from here.
     pub root: PathBuf,
+    /// The image it was made from.
+    pub image: PathBuf,
+    /// What differs from the image: the upper layer of the overlay.
+    pub upper: PathBuf,
     folder: PathBuf,
     namespace: String,
     init: Child,
@@ -206,7 +210,9 @@ impl Bed {
         BedHost {
             name: spec.name.to_owned(),
             address,
+            upper: folder.join("upper"),
             root,
+            image,
             folder,
             namespace,
             init,

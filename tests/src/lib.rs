@@ -1,5 +1,7 @@
 //! The test bed: real hosts with file systems of their own, and what tests share. The tests themselves are in `tests/`.
 
 pub mod bed;
+pub mod fleet;
 pub mod project;
 pub mod simulator;
+pub mod snapshot;
