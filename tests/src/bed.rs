@@ -434,6 +434,14 @@ fn sweep(folder: &Path, bridge: &str) {
             quiet("ip", &["netns", "del", &name]);
         }
     }
+    // The kernel takes a namespace's links away some time after the namespace; the next bed wants their names now.
+    let prefix = format!("v{}x", bridge.trim_start_matches("hfb"));
+    for entry in fs::read_dir("/sys/class/net").into_iter().flatten().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if name.starts_with(&prefix) {
+            quiet("ip", &["link", "del", &name]);
+        }
+    }
     quiet("ip", &["link", "del", bridge]);
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         quiet("umount", &["-R", "-l", path(&entry.path().join("root"))]);
