@@ -210,14 +210,30 @@ hf_ready() {
   [ "$hf_stopped" = 0 ] && [ "$hf_code" = 0 ]
 }
 
-# hf_wanted_by_others: tells whether one of the steps in hf_only_if changed something.
+# hf_wanted_by_others: tells whether one of the steps in hf_only_if changed something, and the service has not been
+# started since: a start after the change is as good as a restart.
 hf_wanted_by_others() {
   [ -n "$hf_only_if" ] || return 0
+  hf_since=0
+  case $hf_started in
+  *" $hf_before_key "*)
+    hf_since=${hf_started##*" $hf_before_key "}
+    hf_since=${hf_since%% *}
+    ;;
+  esac
   for hf_a in $hf_only_if; do
     case $hf_changed in
-    *" $hf_a "*) return 0 ;;
+    *" $hf_a "*) [ "$hf_a" -lt "$hf_since" ] || return 0 ;;
     esac
   done
+  return 1
+}
+
+# hf_runs: tells whether a probe found a service running.
+hf_runs() {
+  case "$hf_nl$hf_shown" in
+  *"${hf_nl}running yes$hf_nl"*) return 0 ;;
+  esac
   return 1
 }
 
@@ -242,6 +258,10 @@ hf_one_step() {
     hf_ended not-captured "the probe's findings could not be written; the disk may be full"
   fi
   hf_tell_found before
+  hf_ran=0
+  if hf_runs; then
+    hf_ran=1
+  fi
   # Nothing wanted is nothing to compare with, so the step has to run.
   if [ "$hf_always" = 0 ] && [ -n "$hf_wanted" ] && hf_shows; then
     hf_ended unchanged ''
@@ -264,6 +284,9 @@ hf_one_step() {
     hf_ended not-converged "the probe's findings could not be written; the disk may be full"
   fi
   hf_tell_found after
+  if [ "$hf_ran" = 0 ] && hf_runs; then
+    hf_started="$hf_started$hf_before_key $hf_step "
+  fi
   # An undo that left what belongs to others is done all the same: what is left is why not all shows.
   if [ "$hf_drops_before" = 0 ] || ! hf_first_line "$hf_left_file"; then
     hf_shows || hf_ended not-converged "$hf_lacking"
@@ -306,7 +329,7 @@ hf_job_main() {
   if setsid true </dev/null >/dev/null 2>&1; then
     hf_setsid=setsid
   fi
-  hf_changed=' '
+  hf_changed=' ' hf_started=' '
   hf_watchdog </dev/null >/dev/null 2>&1 &
   hf_lock
   hf_caps

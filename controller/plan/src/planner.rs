@@ -252,6 +252,10 @@ impl<'a> Draft<'a> {
         };
         match classify::decide(&case) {
             Verdict::Refuse(message) => self.refuse(Some(&desired.address), message),
+            // The ledger's words are behind, the host is not: no drift.
+            Verdict::Do(Action::Adopt, reason) if self.input.mode == Mode::Drift => {
+                self.push(self.change(desired, Action::NoOp, reason, None), Ok(None));
+            }
             Verdict::Do(action, reason) => {
                 let diff = match action {
                     Action::Create | Action::Update | Action::Replace => {
@@ -292,7 +296,8 @@ impl<'a> Draft<'a> {
         let Resource::Service(what) = &service.resource else {
             return;
         };
-        if what.running == Some(false) || self.starts(&service.address) {
+        // A restart follows from what drifted; nothing of the service itself has.
+        if self.input.mode == Mode::Drift || what.running == Some(false) || self.starts(&service.address) {
             return;
         }
         let Some(restart) = service.resource.lifecycle().restart(&self.platform) else {
