@@ -224,6 +224,90 @@ hf_steps=2
     });
 }
 
+/// A file, the service that reads it, and the restart that the file asks for.
+fn file_service_restart(shell: &'static str, runs_before: bool) -> (Host, Job) {
+    let host = Host::new(shell);
+    let (file, pid, runs) = (
+        quote(&host.path("file")),
+        quote(&host.path("pid")),
+        quote(&host.path("runs")),
+    );
+    if runs_before {
+        std::fs::write(host.path("pid"), "").expect("the folder is ours");
+    }
+    let body = format!(
+        r#"
+hf_prologue() {{
+  :
+}}
+hf_fingerprint=''
+hf_meta_1() {{
+  hf_address='file./file' hf_before_key=0001 hf_wanted='text new'
+}}
+hf_probe_1() {{
+  if [ -f {file} ]; then hf_attr text new; fi
+}}
+hf_apply_1() {{
+  echo new >{file}
+}}
+hf_probe_service() {{
+  hf_running=no
+  if [ -f {pid} ]; then hf_running=yes; fi
+  hf_attr unit found
+  hf_attr running "$hf_running"
+  hf_attr enabled no
+}}
+hf_meta_2() {{
+  hf_address='service.s' hf_before_key=0002 hf_wanted='running yes'
+}}
+hf_probe_2() {{
+  hf_probe_service
+}}
+hf_apply_2() {{
+  echo start >>{runs}
+  : >{pid}
+}}
+hf_meta_3() {{
+  hf_address='service.s' hf_before_key=0002 hf_always=1 hf_only_if=1 hf_wanted='running yes'
+}}
+hf_probe_3() {{
+  hf_probe_service
+}}
+hf_apply_3() {{
+  echo restart >>{runs}
+}}
+hf_steps=3
+"#
+    );
+    let job = Job { body, ..Job::default() };
+    (host, job)
+}
+
+#[test]
+fn a_service_that_the_job_started_after_the_change_is_not_restarted_for_it() {
+    under_every_shell(|shell| {
+        let (host, job) = file_service_restart(shell, false);
+        let reply = host.start("a1", &job);
+        assert_eq!(
+            reply.steps(),
+            [
+                (StepStatus::Changed, ""),
+                (StepStatus::Changed, ""),
+                (StepStatus::Unchanged, "")
+            ],
+            "{shell}: {reply:?}"
+        );
+        let runs = std::fs::read_to_string(host.path("runs")).expect("the service was started");
+        assert_eq!(runs, "start\n", "{shell}");
+
+        // One that ran before has the old file in memory.
+        let (host, job) = file_service_restart(shell, true);
+        host.start("a1", &job);
+        let runs = std::fs::read_to_string(host.path("runs")).expect("the service was restarted");
+        assert_eq!(runs, "restart\n", "{shell}");
+    });
+}
+
 #[test]
 fn an_ad_hoc_command_is_marked_on_both_streams_and_its_status_passed() {
     under_every_shell(|shell| {

@@ -31,12 +31,22 @@ fn noisy_bash(root: &Path) {
     .expect("a file");
 }
 
-fn noexec_tmp(root: &Path) {
-    let unit = "[Mount]\nOptions=mode=1777,noexec,nosuid,nodev,ro\n";
-    fs::create_dir_all(root.join("etc/systemd/system/tmp.mount.d")).expect("a folder");
-    fs::write(root.join("etc/systemd/system/tmp.mount.d/noexec.conf"), unit).expect("a file");
-    let lines = "tmpfs /tmp tmpfs rw,noexec,nosuid 0 0\ntmpfs /var/tmp tmpfs rw,noexec,nosuid 0 0\n";
-    fs::write(root.join("etc/fstab"), lines).expect("a file");
+/// Mounts what scripts are run from without the right to execute (LEGACY R13): everything a user can write to, and
+/// the state folder itself. Only what dpkg keeps its own scripts in stays as it is.
+fn without_exec(host: &BedHost) {
+    host.inside(
+        "mkdir -m 0700 /var/lib/holdfast
+        for dir in /tmp /var/tmp /home /root /srv /var/lib/holdfast; do
+          mode=$(stat -c %a $dir)
+          cp -a $dir /run/kept
+          mount -t tmpfs -o noexec,nosuid,nodev,mode=$mode tmpfs $dir
+          cp -a /run/kept/. $dir/
+          rm -r /run/kept
+          cp /bin/true $dir/try
+          if $dir/try 2>/dev/null; then exit 1; fi
+          rm $dir/try
+        done",
+    );
 }
 
 fn bare(root: &Path) {
@@ -114,7 +124,7 @@ fn odd_hosts_take_the_blueprint_and_a_binary_file() {
     let specs = [
         with("csh", &csh as &dyn Fn(&Path)),
         with("noisy", &noisy_bash),
-        with("noexec", &noexec_tmp),
+        HostSpec::new("noexec", Kind::Systemd),
         HostSpec {
             prepare: Some(&bare),
             ..HostSpec::new("bare", Kind::Sysv)
@@ -127,6 +137,8 @@ fn odd_hosts_take_the_blueprint_and_a_binary_file() {
         },
     ];
     let Some(bed) = Bed::start(&specs) else { return };
+    let noexec = bed.host("noexec");
+    without_exec(noexec);
     let project = Project::with_hosts(&bed, |host| {
         if host.name == "sudo" {
             "user = \"ops\"\nbecome = \"sudo\"\n".to_owned()
@@ -148,7 +160,25 @@ fn odd_hosts_take_the_blueprint_and_a_binary_file() {
         .says("7 hosts: 7 changed")
         .says_not("noise")
         .says_not(".bashrc");
-    bed.hosts.iter().for_each(|host| has_everything(host, &sum));
+    let there: Vec<&BedHost> = bed.hosts.iter().filter(|host| host.name != "noexec").collect();
+    there.iter().for_each(|host| has_everything(host, &sum));
+    // What is mounted in the host's own namespace can't be seen from here.
+    for (path, content) in [
+        ("/etc/bedweb.conf", fleet::conf("noexec")),
+        ("/var/lib/counter/runs", "run\n".to_owned()),
+    ] {
+        assert_eq!(noexec.read(path), content);
+    }
+    assert_eq!(noexec.inside("readlink /srv/current"), "bedweb\n");
+    assert_eq!(
+        noexec.inside("sha256sum </srv/image.bin | cut -d ' ' -f 1"),
+        format!("{sum}\n")
+    );
+    assert!(
+        noexec
+            .inside("mount")
+            .contains("/var/lib/holdfast type tmpfs (rw,nosuid,nodev,noexec")
+    );
     project
         .run(&["plan", "--detailed-exitcode"])
         .exits(0)
@@ -166,9 +196,10 @@ fn odd_hosts_take_the_blueprint_and_a_binary_file() {
             "/var/lib/counter",
             "/usr/sbin/bedwebd",
         ] {
-            assert!(
-                fs::symlink_metadata(host.path(path)).is_err(),
-                "{}:{path} is left",
+            assert_eq!(
+                host.inside(&format!("[ -e {path} ] || [ -h {path} ] || echo gone")),
+                "gone\n",
+                "{}:{path}",
                 host.name
             );
         }

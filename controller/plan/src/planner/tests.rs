@@ -420,6 +420,40 @@ fn drift_a_changed_blueprint_and_a_failed_attempt_are_told_apart() {
 }
 
 #[test]
+fn drift_counts_what_differs_and_not_what_follows_from_it() {
+    let mut host = Host::new();
+    let wanted = [
+        package(),
+        file(&mut host.blobs, "/etc/web.conf", "one\n"),
+        service(&["file./etc/web.conf"]),
+    ];
+    host.apply(&host.plan(&wanted, Mode::Converge), None, false);
+    let address = &wanted[1].address;
+    let found = host.found.get_mut(address).expect("it was applied");
+    let mode = found.0.iter_mut().find(|(key, _)| key == "mode");
+    mode.expect("it has a mode").1 = "0600".to_owned();
+    assert_eq!(
+        actions(&host.plan(&wanted, Mode::Converge)),
+        named(&[("file./etc/web.conf", Action::Update), ("service.web", Action::Restart)])
+    );
+    assert_eq!(
+        actions(&host.plan(&[], Mode::Drift)),
+        named(&[("file./etc/web.conf", Action::Update)])
+    );
+
+    // A run that failed after its work was done leaves nothing that differs.
+    let mut host = Host::new();
+    let wanted = [file(&mut host.blobs, "/x", "one\n")];
+    host.apply(&host.plan(&wanted, Mode::Converge), None, false);
+    host.ledger
+        .entries
+        .get_mut(&wanted[0].address)
+        .expect("it was applied")
+        .phase = Phase::Failed;
+    assert_eq!(actions(&host.plan(&[], Mode::Drift)), []);
+}
+
+#[test]
 fn a_changed_blueprint_that_the_host_meets_already_keeps_before() {
     let mut host = Host::new();
     let wanted = [file(&mut host.blobs, "/x", "one\n")];
