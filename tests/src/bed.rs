@@ -335,6 +335,18 @@ impl BedHost {
         }
     }
 
+    /// Waits until the init has brought everything up, so that what the boot writes is not taken for ours.
+    pub fn wait_until_booted(&self) {
+        let began = Instant::now();
+        while self
+            .inside("if [ -d /run/systemd/system ]; then systemctl is-system-running || :; else echo running; fi")
+            .contains("starting")
+        {
+            assert!(began.elapsed() < BOOT, "{} does not come up", self.name);
+            std::thread::sleep(Duration::from_millis(200));
+        }
+    }
+
     /// Finds a path of the host, as seen from here.
     pub fn path(&self, inside: &str) -> PathBuf {
         self.root.join(inside.trim_start_matches('/'))

@@ -1,6 +1,9 @@
 //! The blueprint that the scenarios share: one resource of each kind a fleet has, on any host of the bed.
 
 use crate::project::Project;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 
 /// Package, directory, templated file, symlink, two lines of one file, user, cron entry, service and script.
 pub const BLUEPRINT: &str = r#"
@@ -64,4 +67,13 @@ pub fn conf(host: &str) -> String {
 pub fn write(project: &Project) {
     project.write("blueprints/bedweb.conf.hbs", "port={{port}} on {{name}}");
     project.blueprint(BLUEPRINT);
+}
+
+/// Puts into a host what was there before us: a file with lines, without a newline at its end, with an odd mode and
+/// owner ([`crate::bed::HostSpec::prepare`]).
+pub fn put_old_things(root: &Path) {
+    let legacy = root.join("etc/legacy.conf");
+    fs::write(&legacy, "zero = 0\nlast = 9").expect("a file");
+    fs::set_permissions(&legacy, fs::Permissions::from_mode(0o604)).expect("an odd mode");
+    std::os::unix::fs::lchown(&legacy, Some(7), Some(7)).expect("an odd owner");
 }

@@ -2,6 +2,8 @@
 
 pub mod bed;
 pub mod fleet;
+pub mod gate;
 pub mod project;
 pub mod simulator;
+pub mod slow;
 pub mod snapshot;

@@ -85,6 +85,23 @@ pub fn binary(name: &str) -> PathBuf {
     folder.join(name)
 }
 
+/// Tells whether there is a static agent to install, and says so if not: only `tests/agent-size` or CI builds one.
+pub fn has_static_agent() -> bool {
+    let target = binary("holdfast")
+        .parent()
+        .and_then(Path::parent)
+        .map(Path::to_path_buf);
+    let triple = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
+    let found = target.is_some_and(|target| target.join(triple).join("agent/holdfast-agent").is_file());
+    if !found {
+        #[expect(clippy::print_stderr, reason = "a test that can't run here says so")]
+        {
+            eprintln!("skipped: there is no static holdfast-agent; `just agent` builds one");
+        }
+    }
+    found
+}
+
 impl Default for Project {
     fn default() -> Self {
         Self::new()
@@ -128,6 +145,12 @@ impl Project {
                 bed.key.display().to_string()
             ),
         );
+        project.inventory(bed, lines);
+        project
+    }
+
+    /// Writes the inventory anew: the hosts of a bed, each with more lines in its entry.
+    pub fn inventory(&self, bed: &Bed, lines: impl Fn(&BedHost) -> String) {
         let mut inventory = String::new();
         for host in &bed.hosts {
             let more = lines(host);
@@ -138,8 +161,7 @@ impl Project {
             )
             .expect("a String takes it");
         }
-        project.write("inventory.toml", &inventory);
-        project
+        self.write("inventory.toml", &inventory);
     }
 
     /// Writes a file of the project.

@@ -9,37 +9,14 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// What was there before us: a file with lines, and on one host a file and a link in the way.
-fn old_things(root: &Path) {
-    let legacy = root.join("etc/legacy.conf");
-    fs::write(&legacy, "zero = 0\nlast = 9").expect("a file without a newline at its end");
-    fs::set_permissions(&legacy, fs::Permissions::from_mode(0o604)).expect("an odd mode");
-    std::os::unix::fs::lchown(&legacy, Some(7), Some(7)).expect("an odd owner");
-}
-
+/// On one host of each kind, a file, a link and a folder are in the way.
 fn more_old_things(root: &Path) {
-    old_things(root);
+    fleet::put_old_things(root);
     fs::write(root.join("etc/bedweb.conf"), "by hand\n").expect("a file");
     fs::set_permissions(root.join("etc/bedweb.conf"), fs::Permissions::from_mode(0o600)).expect("a mode");
     std::os::unix::fs::symlink("elsewhere", root.join("srv/current")).expect("a link");
     fs::create_dir(root.join("srv/bedweb")).expect("a folder");
     fs::write(root.join("srv/bedweb/keep"), "mine\n").expect("a file in it");
-}
-
-/// Waits until the init has brought everything up, so that what the boot writes is not taken for ours.
-fn settle(host: &BedHost) {
-    let began = Instant::now();
-    while host
-        .inside("if [ -d /run/systemd/system ]; then systemctl is-system-running || :; else echo running; fi")
-        .contains("starting")
-    {
-        assert!(
-            began.elapsed() < Duration::from_secs(60),
-            "{} does not come up",
-            host.name
-        );
-        std::thread::sleep(Duration::from_millis(200));
-    }
 }
 
 fn starts(host: &BedHost) -> Vec<String> {
@@ -135,7 +112,7 @@ fn ten_hosts_converge_drift_are_mended_and_are_put_back() {
             let prepare: &dyn Fn(&Path) = if name.ends_with('1') {
                 &more_old_things
             } else {
-                &old_things
+                &fleet::put_old_things
             };
             HostSpec {
                 prepare: Some(prepare),
@@ -144,7 +121,7 @@ fn ten_hosts_converge_drift_are_mended_and_are_put_back() {
         })
         .collect();
     let Some(bed) = Bed::start(&specs) else { return };
-    bed.hosts.iter().for_each(settle);
+    bed.hosts.iter().for_each(BedHost::wait_until_booted);
     let project = Project::of(&bed);
     fleet::write(&project);
     let before: Vec<Snapshot> = bed.hosts.iter().map(Snapshot::take).collect();

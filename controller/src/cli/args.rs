@@ -118,9 +118,11 @@ pub enum Command {
     /// Install, ask or remove the agent.
     #[command(subcommand)]
     Agent(AgentCommand),
-    /// List machines: phase, freshness and size of the ledger.
-    #[command(after_help = "Example:\n  holdfast machines --json")]
-    Machines,
+    /// List machines: phase, freshness and size of the ledger; or show the ledger of one.
+    #[command(
+        after_help = "Examples:\n  holdfast machines\n  holdfast machines web01   what Holdfast put there, and what was there before"
+    )]
+    Machines(MachinesArgs),
     /// List runs, or show one.
     #[command(after_help = "Examples:\n  holdfast runs\n  holdfast runs show 3f2a")]
     Runs(RunsArgs),
@@ -293,6 +295,13 @@ pub struct AgentRemoveArgs {
     /// Do not ask.
     #[arg(short, long)]
     pub yes: bool,
+}
+
+/// `machines`.
+#[derive(Debug, Clone, Args)]
+pub struct MachinesArgs {
+    /// The host behind which the machine was last seen [default: list all].
+    pub host: Option<String>,
 }
 
 /// `runs`.

@@ -1,21 +1,33 @@
-//! `holdfast machines`: phase, freshness and size of the ledger of every machine, orphans included.
+//! `holdfast machines`: phase, freshness and size of the ledger of every machine, orphans included; or all that the
+//! ledger of one has.
 
-use crate::cli::args::Global;
-use crate::cli::error::CliResult;
+use crate::cli::args::{Global, MachinesArgs};
+use crate::cli::error::{CliError, CliResult};
 use crate::cli::{open_store, store_error};
 use crate::load::{Project, Scope};
 use crate::now;
+use crate::view::sanitize::one_line;
 use crate::view::terminal::{data, data_line};
 use crate::view::time::ago;
 use comfy_table::{Table, presets};
+use holdfast_plan::ledger::{Ledger, LedgerEntry, Origin};
 use std::collections::BTreeSet;
 
 /// Runs the command.
-pub async fn run(global: &Global) -> CliResult<i32> {
+pub async fn run(global: &Global, args: &MachinesArgs) -> CliResult<i32> {
     let project = Project::load(global, Scope::Inventory)?;
     let store = open_store(&project).await?;
     let doing = |error| store_error(&error);
-    let machines = store.machines().await.map_err(doing)?;
+    let mut machines = store.machines().await.map_err(doing)?;
+    if let Some(host) = &args.host {
+        machines.retain(|machine| machine.host.as_str() == host);
+        if machines.is_empty() {
+            return Err(CliError::hinted(
+                format!("no machine is known behind a host named `{host}`"),
+                "`holdfast machines` lists them; the first `holdfast apply` makes a machine known",
+            ));
+        }
+    }
     let now = now();
     let mut rows = Vec::new();
     for machine in &machines {
@@ -47,17 +59,10 @@ pub async fn run(global: &Global) -> CliResult<i32> {
         let list: Vec<_> = rows
             .iter()
             .map(|(machine, ledger, phase)| {
-                let ledger: serde_json::Map<String, serde_json::Value> = ledger
-                    .entries
-                    .iter()
-                    .map(|(address, entry)| {
-                        let row = serde_json::json!({ "phase": entry.phase, "origin": entry.origin });
-                        (address.to_string(), row)
-                    })
-                    .collect();
                 serde_json::json!({
                     "machine": machine.machine, "host": machine.host, "phase": phase, "held": machine.held,
-                    "first_seen": machine.first_seen, "last_seen": machine.last_seen, "ledger": ledger,
+                    "first_seen": machine.first_seen, "last_seen": machine.last_seen,
+                    "ledger": document(ledger), "owed": ledger.owed,
                 })
             })
             .collect();
@@ -82,5 +87,50 @@ pub async fn run(global: &Global) -> CliResult<i32> {
         ]);
     }
     data(&format!("{table}\n"));
+    if args.host.is_some() {
+        for (_, ledger, _) in &rows {
+            data(&format!("\n{}\n", resources(ledger)));
+        }
+    }
     Ok(0)
+}
+
+/// The ledger as JSON. What the blueprint calls sensitive is told without its attributes.
+fn document(ledger: &Ledger) -> serde_json::Map<String, serde_json::Value> {
+    let row = |entry: &LedgerEntry| {
+        let mut row = serde_json::json!({
+            "phase": entry.phase, "origin": entry.origin, "order": entry.sequence,
+            "declared_at": entry.desired.declared_at, "before_digest": entry.before_digest,
+        });
+        if !entry.desired.sensitive {
+            row["before"] = serde_json::json!(entry.before);
+            row["applied"] = serde_json::json!(entry.applied);
+        }
+        row
+    };
+    ledger
+        .entries
+        .iter()
+        .map(|(address, entry)| (address.to_string(), row(entry)))
+        .collect()
+}
+
+/// The resources of a ledger for people, in the order in which they entered it.
+fn resources(ledger: &Ledger) -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING);
+    table.set_header(["RESOURCE", "PHASE", "WAS BEFORE"]);
+    for entry in ledger.in_order() {
+        let before = match entry.origin {
+            Origin::Adopted => "as desired: adopted".to_owned(),
+            Origin::Applied if entry.desired.sensitive => "(sensitive)".to_owned(),
+            Origin::Applied => entry.before.lines().collect::<Vec<_>>().join(", "),
+        };
+        table.add_row([
+            one_line(&entry.desired.address.to_string()),
+            format!("{:?}", entry.phase).to_lowercase(),
+            one_line(&before),
+        ]);
+    }
+    table
 }

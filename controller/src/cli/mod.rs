@@ -84,7 +84,7 @@ pub async fn dispatch(cli: &Cli) -> CliResult<i32> {
         Command::Unlock(args) => unlock::run(global, args).await,
         Command::Collect(args) => collect::run(global, args).await,
         Command::Agent(command) => agent::run(global, command).await,
-        Command::Machines => machines::run(global).await,
+        Command::Machines(args) => machines::run(global, args).await,
         Command::Runs(args) => runs::run(global, args).await,
         Command::Demo(args) => crate::demo::run(global, args).await,
         Command::Completions(args) => {

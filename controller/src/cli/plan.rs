@@ -48,20 +48,7 @@ fn show(planned: &Planned, args: &PlanArgs) {
         diff: !args.no_diff,
         scripts: args.show_script,
     };
-    let nothing = planned
-        .plan
-        .hosts
-        .iter()
-        .all(|host| host.refusals.is_empty() && !host.changes.iter().any(planning::counts));
-    if nothing && !planned.plan.hosts.is_empty() && !args.all {
-        let hosts = planned.plan.hosts.len();
-        data_line(&format!(
-            "Nothing to do: {hosts} host{} as desired",
-            if hosts == 1 { " is" } else { "s are" }
-        ));
-    } else {
-        data(&render(&planned.plan, view));
-    }
+    data(&render(&planned.plan, view));
     planning::tell_unobserved(&planned.unobserved);
     if let Some(file) = &args.out {
         note(&format!(

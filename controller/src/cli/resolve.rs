@@ -40,7 +40,7 @@ pub async fn run(global: &Global, args: &ResolveArgs) -> CliResult<i32> {
             if !ledger.entries.contains_key(&address) {
                 return Err(CliError::hinted(
                     format!("the ledger of {host} has no {address}"),
-                    "`holdfast machines --json` lists what it has",
+                    format!("`holdfast machines {host}` lists what it has"),
                 ));
             }
             let how = match word.as_str() {
