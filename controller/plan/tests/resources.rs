@@ -179,6 +179,8 @@ impl Host {
         }
         let output = command
             .arg(&file)
+            // yash reads no program with names beyond ASCII unless it is started in a locale that has them.
+            .env("LC_ALL", "C.UTF-8")
             .stdin(std::process::Stdio::null())
             .output()
             .expect("the shell runs");
