@@ -13,7 +13,7 @@ use crate::view::progress::Progress;
 use holdfast_agent::program::{self, ObserveRequest};
 use holdfast_inventory::HostName;
 use holdfast_plan::content::sha256_hex;
-use holdfast_plan::event::{Event, HoldReason, JobEnded};
+use holdfast_plan::event::{Event, HoldReason, JobEnded, Resolution};
 use holdfast_plan::ids::{AttemptId, MachineId};
 use holdfast_plan::job::observe_body;
 use holdfast_plan::ledger::Ledger;
@@ -126,13 +126,18 @@ async fn observe_host(
     let host = &target.name;
     let known = store.host(host).await.map_err(Unobserved::Store)?;
     let mut machine = known.as_ref().and_then(|known| known.machine.clone());
-    let held = known.as_ref().and_then(|known| known.held.clone());
+    let mut held = known.as_ref().and_then(|known| known.held.clone());
     let facts_digest = known.and_then(|known| known.facts_digest);
     let mut ledger = ledger_of(store, machine.as_ref()).await?;
     let mut session = match fleet.open(target).await {
         Ok(session) => session,
         Err(error) => return Err(unreachable_host(store, host, machine, held.is_some(), &error).await),
     };
+    if held == Some(HoldReason::HostKeyChanged) {
+        // That it shows a key of known_hosts is a person's decision: that file is where keys are decided about.
+        release(store, host, machine.as_ref(), "known_hosts").await?;
+        held = None;
+    }
     let mut rounds = 0;
     let result = loop {
         rounds += 1;
@@ -177,6 +182,7 @@ async fn observe_host(
     };
     fleet.close(session).await;
     let mut observation = result?;
+    let held = hold_another(store, host, machine.as_ref(), held, &observation).await?;
     let ended = set_aside_ended(store, &mut observation)
         .await
         .map_err(Unobserved::Store)?;
@@ -237,6 +243,56 @@ async fn unreachable_host(
     Unobserved::Host(outcomes::unreachable(error))
 }
 
+/// Records that what a machine was held for is over.
+async fn release(store: &Store, host: &HostName, machine: Option<&MachineId>, by: &str) -> Result<(), Unobserved> {
+    let Some(machine) = machine else { return Ok(()) };
+    let event = Event::Resolved {
+        host: host.clone(),
+        machine: machine.clone(),
+        address: None,
+        how: Resolution::Accept,
+        by: by.to_owned(),
+    };
+    store
+        .append(now(), vec![event])
+        .await
+        .map(drop)
+        .map_err(Unobserved::Store)
+}
+
+/// Holds a machine when another one, or one without an id, answers under its name; and no longer when it is back.
+async fn hold_another(
+    store: &Store,
+    host: &HostName,
+    machine: Option<&MachineId>,
+    held: Option<HoldReason>,
+    observation: &Observation,
+) -> Result<Option<HoldReason>, Unobserved> {
+    let differs = machine.filter(|machine| observation.machine.as_ref() != Some(machine));
+    match (differs, held) {
+        (Some(machine), None | Some(HoldReason::MachineDiffers { .. })) => {
+            let why = HoldReason::MachineDiffers {
+                observed: observation.machine.clone(),
+            };
+            let known = store.host(host).await.map_err(Unobserved::Store)?;
+            if known.and_then(|known| known.held).as_ref() != Some(&why) {
+                let event = Event::MachineHeld {
+                    host: host.clone(),
+                    machine: Some(machine.clone()),
+                    why: why.clone(),
+                };
+                store.append(now(), vec![event]).await.map_err(Unobserved::Store)?;
+            }
+            Ok(Some(why))
+        }
+        (None, Some(HoldReason::MachineDiffers { .. })) => {
+            release(store, host, machine, "the machine's own id").await?;
+            Ok(None)
+        }
+        (_, held) => Ok(held),
+    }
+}
+
 /// Sends one observe over an open session.
 pub async fn ask(
     session: &mut dyn crate::transport::Session,
@@ -253,8 +309,7 @@ pub async fn ask(
     let program = program::observe(&nonce, &request);
     let exchange = link::exchange(session, &nonce, program, Vec::new(), OBSERVE_TIMEOUT, &mut |_, _| {}).await;
     if let Some(error) = &exchange.failed {
-        let (kind, detail) = outcomes::not_sent(error);
-        return Err(Outcome::Unreachable { kind, detail });
+        return Err(Outcome::Unreachable(outcomes::not_sent(error)));
     }
     let mut reply = exchange.reply;
     if let Some((refusal, detail)) = reply.refused {

@@ -4,7 +4,7 @@
 use crate::link::LinkError;
 use crate::transport::TransportError;
 use holdfast_agent::reply::Refusal;
-use holdfast_plan::outcome::{Outcome, RefusalKind, UnreachableKind};
+use holdfast_plan::outcome::{Outcome, RefusalKind, UnreachableKind, Unreached};
 use std::io::ErrorKind;
 
 /// Classifies a failure of the carrier before anything was sent.
@@ -26,13 +26,12 @@ pub fn unreachable_kind(error: &TransportError) -> UnreachableKind {
         TransportError::HostKeyChanged { .. } | TransportError::HostKeyRevoked { .. } => {
             UnreachableKind::HostKeyChanged
         }
-        TransportError::AuthRefused { .. }
-        | TransportError::NoCredentials { .. }
-        | TransportError::AuthTimeout { .. }
+        TransportError::AuthRefused { .. } | TransportError::AuthTimeout { .. } => UnreachableKind::AuthRefused,
+        TransportError::NoCredentials { .. }
         | TransportError::Identity { .. }
         | TransportError::IdentityEncrypted { .. }
         | TransportError::AgentUnavailable { .. }
-        | TransportError::PasswordMissing { .. } => UnreachableKind::AuthRefused,
+        | TransportError::PasswordMissing { .. } => UnreachableKind::NoCredentials,
         TransportError::SudoRefused { .. } => UnreachableKind::SudoRefused,
         TransportError::ConnectionLost { .. } | TransportError::Deadline { .. } => UnreachableKind::ConnectionLost,
         TransportError::AgentMissing { .. } | TransportError::Agent { .. } => UnreachableKind::Agent,
@@ -45,17 +44,23 @@ pub fn unreachable_kind(error: &TransportError) -> UnreachableKind {
 
 /// The outcome of a host whose carrier failed before anything was sent.
 pub fn unreachable(error: &TransportError) -> Outcome {
-    Outcome::Unreachable {
+    Outcome::Unreachable(unreached(error))
+}
+
+/// Keeps the carrier's own words, which are more exact than the kind's.
+pub fn unreached(error: &TransportError) -> Unreached {
+    Unreached {
         kind: unreachable_kind(error),
-        detail: format!("{error}; {}", error.hint()),
+        detail: error.to_string(),
+        hint: error.hint(),
     }
 }
 
-/// The kind and detail of a request that failed before anything was started.
-pub fn not_sent(error: &LinkError) -> (UnreachableKind, String) {
+/// Why a request failed before anything was started.
+pub fn not_sent(error: &LinkError) -> Unreached {
     match error {
-        LinkError::Transport(error) => (unreachable_kind(error), format!("{error}; {}", error.hint())),
-        LinkError::Reply(_) | LinkError::Cut(_) => (UnreachableKind::Protocol, error.to_string()),
+        LinkError::Transport(error) => unreached(error),
+        LinkError::Reply(_) | LinkError::Cut(_) => Unreached::new(UnreachableKind::Protocol, error.to_string()),
     }
 }
 
@@ -74,11 +79,13 @@ pub fn refusal_kind(refusal: Refusal) -> RefusalKind {
     }
 }
 
-/// What a person can do about an outcome. The detail of an unreachable host already ends with it, in the carrier's
-/// own and more exact words.
-pub fn hint(outcome: &Outcome) -> Option<&'static str> {
+/// What a person can do about how an ad-hoc command ended. Hosts can't be asked after one, and it has no resource.
+pub fn command_hint(outcome: &Outcome) -> Option<&str> {
     match outcome {
-        Outcome::Unreachable { .. } => None,
+        // Its output says why.
+        Outcome::Failed { .. } => None,
+        Outcome::TimedOut { .. } => Some("it may still be running on the host; look there, or raise --timeout"),
+        Outcome::Unknown { .. } => Some("it may still be running on the host; look there before you run it again"),
         other => other.hint(),
     }
 }

@@ -17,6 +17,8 @@ pub trait Output: Send + Sync {
     fn chunk(&self, host: &HostName, stream: Stream, bytes: &[u8]);
     /// Takes what is kept when a command is over.
     fn over(&self, host: &HostName, outcome: &Outcome, collected: Collected);
+    /// Takes how a host ended, once for each, also where no command ever began.
+    fn ended(&self, host: &HostName, outcome: &Outcome);
 }
 
 /// The head and the tail of a stream.

@@ -198,7 +198,13 @@ impl Project {
 
     /// Starts a command; its output is read as it comes.
     pub fn start(&self, arguments: &[&str]) -> Running {
+        self.start_with(arguments, &[])
+    }
+
+    /// Like [`Project::start`], with environment variables.
+    pub fn start_with(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Running {
         let mut command = self.command(arguments);
+        command.envs(environment.iter().copied());
         let mut child = command
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -218,6 +224,11 @@ impl Project {
     /// Runs a command to its end.
     pub fn run(&self, arguments: &[&str]) -> Ended {
         self.start(arguments).wait()
+    }
+
+    /// Like [`Project::run`], with environment variables.
+    pub fn run_with(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Ended {
+        self.start_with(arguments, environment).wait()
     }
 }
 
@@ -322,6 +333,14 @@ impl Ended {
             !self.stdout.contains(text) && !self.stderr.contains(text),
             "says `{text}`: {self}"
         );
+        self
+    }
+
+    /// Asserts that a text is said exactly once, on stdout or stderr: who reads both reads it once.
+    #[track_caller]
+    pub fn says_once(self, text: &str) -> Self {
+        let times = self.stdout.matches(text).count() + self.stderr.matches(text).count();
+        assert_eq!(times, 1, "`{text}`: {self}");
         self
     }
 

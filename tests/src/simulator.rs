@@ -11,7 +11,7 @@ use holdfast_inventory::HostName;
 use holdfast_plan::event::{Event, RunKind};
 use holdfast_plan::ids::{AttemptId, IdSource, RunId, SeededIds};
 use holdfast_plan::observation::{Attributes, JobEnd, JobReport, JobState, StepReport, StepStatus};
-use holdfast_plan::outcome::{Outcome, RefusalKind, Tally, UnreachableKind};
+use holdfast_plan::outcome::{Outcome, RefusalKind, Tally, UnreachableKind, Unreached};
 use holdfast_plan::run::{HostTask, Input, Limits, Run, RunSpec, Task, Work};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
@@ -381,14 +381,12 @@ impl World {
     fn start(&mut self, host: &HostName, attempt: &AttemptId) {
         let (name, id) = (host.clone(), attempt.clone());
         if let Some(kind) = self.dial(host) {
-            let detail = String::new();
             return self.connection(
                 1_000,
                 Input::NotSent {
                     host: name,
                     attempt: id,
-                    kind,
-                    detail,
+                    why: Unreached::new(kind, ""),
                 },
             );
         }
@@ -488,14 +486,12 @@ impl World {
     fn ask(&mut self, host: &HostName, attempt: &AttemptId, connected: bool) -> (u64, Input) {
         let (name, id) = (host.clone(), attempt.clone());
         if !connected && let Some(kind) = self.dial(host) {
-            let detail = String::new();
             return (
                 1_000,
                 Input::NotSent {
                     host: name,
                     attempt: id,
-                    kind,
-                    detail,
+                    why: Unreached::new(kind, ""),
                 },
             );
         }
@@ -562,14 +558,12 @@ impl World {
 
     fn exec(&mut self, host: HostName, attempt: AttemptId) {
         if let Some(kind) = self.dial(&host) {
-            let detail = String::new();
             return self.connection(
                 1_000,
                 Input::NotSent {
                     host,
                     attempt,
-                    kind,
-                    detail,
+                    why: Unreached::new(kind, ""),
                 },
             );
         }

@@ -20,6 +20,7 @@ use crate::resource::DesiredResource;
 use holdfast_inventory::HostName;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::fmt;
 
 /// The version of the format that this program writes.
 pub const EVENT_VERSION: u32 = 1;
@@ -348,6 +349,20 @@ pub enum HoldReason {
     },
 }
 
+impl fmt::Display for HoldReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Operator { note } => f.write_str(note),
+            Self::HostKeyChanged => f.write_str("its host key changed"),
+            Self::Survivors { processes } => {
+                write!(f, "processes of a stopped step still run: {}", processes.join(", "))
+            }
+            Self::MachineDiffers { observed: Some(found) } => write!(f, "machine {found} answers under its name"),
+            Self::MachineDiffers { observed: None } => f.write_str("its machine id is gone"),
+        }
+    }
+}
+
 /// What a person decided about a stuck resource or a held machine.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "resolution")]
@@ -444,7 +459,7 @@ impl Event {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::outcome::UnreachableKind;
+    use crate::outcome::{UnreachableKind, Unreached};
 
     #[test]
     fn an_event_is_one_line_of_versioned_json() {
@@ -454,10 +469,7 @@ mod tests {
                 run: RunId("r".to_owned()),
                 host: "web01".into(),
                 attempt: None,
-                result: Outcome::Unreachable {
-                    kind: UnreachableKind::ConnectTimeout,
-                    detail: "10 s".to_owned(),
-                },
+                result: Outcome::Unreachable(Unreached::new(UnreachableKind::ConnectTimeout, "10 s")),
             },
         );
         let text = record.to_json();

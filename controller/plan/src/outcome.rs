@@ -27,12 +27,7 @@ pub enum Outcome {
         address: Option<Address>,
     },
     /// The host can't be reached or lets us not in; nothing was sent.
-    Unreachable {
-        /// In which way.
-        kind: UnreachableKind,
-        /// What the transport said.
-        detail: String,
-    },
+    Unreachable(Unreached),
     /// A step or a command ran out of time.
     TimedOut {
         /// Whose step, if one.
@@ -120,6 +115,8 @@ pub enum UnreachableKind {
     HostKeyUnknown,
     /// No key or password of ours was taken.
     AuthRefused,
+    /// What to log in with is missing on this machine: a key file, its passphrase, a password.
+    NoCredentials,
     /// sudo (or its like) refused.
     SudoRefused,
     /// A jump host could not be reached.
@@ -130,6 +127,47 @@ pub enum UnreachableKind {
     Agent,
     /// Something else.
     Other,
+}
+
+/// Why a host was not reached, and what to do about it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unreached {
+    /// In which way.
+    pub kind: UnreachableKind,
+    /// What the transport said, complete in itself; empty: the kind says it all.
+    pub detail: String,
+    /// What to do, in the transport's more exact words; empty: the kind's.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub hint: String,
+}
+
+impl Unreached {
+    /// States what happened; what to do follows from the kind.
+    pub fn new(kind: UnreachableKind, detail: impl Into<String>) -> Self {
+        Self {
+            kind,
+            detail: detail.into(),
+            hint: String::new(),
+        }
+    }
+
+    /// Says what happened.
+    pub fn message(&self) -> &str {
+        if self.detail.is_empty() {
+            self.kind.message()
+        } else {
+            &self.detail
+        }
+    }
+
+    /// Says what to do.
+    pub fn hint(&self) -> &str {
+        if self.hint.is_empty() {
+            self.kind.hint()
+        } else {
+            &self.hint
+        }
+    }
 }
 
 /// Why nothing was started on a host that answers.
@@ -183,6 +221,7 @@ impl UnreachableKind {
             | Self::HostKeyChanged
             | Self::HostKeyUnknown
             | Self::AuthRefused
+            | Self::NoCredentials
             | Self::SudoRefused
             | Self::Jump
             | Self::Protocol
@@ -202,6 +241,7 @@ impl UnreachableKind {
             Self::HostKeyChanged => "the host key changed",
             Self::HostKeyUnknown => "the host key is not known",
             Self::AuthRefused => "no key or password was accepted",
+            Self::NoCredentials => "there is nothing to log in with",
             Self::SudoRefused => "sudo refused",
             Self::Jump => "the jump host could not be reached",
             Self::Protocol => "the answer was incomplete or not ours",
@@ -218,16 +258,17 @@ impl UnreachableKind {
             Self::ConnectTimeout => {
                 "check that the host is up and no firewall drops the port; `connect_timeout` sets the wait"
             }
-            Self::NoRoute => "check the network between here and the host, or set `jump`",
+            Self::NoRoute => "check the network between here and the host",
             Self::ConnectionLost => "run the command again; if it repeats, look at sshd's log on the host",
-            Self::Handshake => "an old server may need `crypto = \"legacy\"` on the host",
+            Self::Handshake => "check that `port` is the port of sshd, and update a server that is too old",
             Self::HostKeyChanged => {
                 "if the host was reinstalled, remove its line from known_hosts; if not, someone may be in between"
             }
             Self::HostKeyUnknown => "connect once by hand, or set `host_keys = \"accept-new\"`",
             Self::AuthRefused => "check `user` and `identity`, or that the ssh-agent holds the key",
+            Self::NoCredentials => "check `identity` and `password` of the host in the inventory",
             Self::SudoRefused => "allow the user `sudo -n /bin/sh` in sudoers, or drop `become`",
-            Self::Jump => "check the hosts in `jump`, each by itself",
+            Self::Jump => "check the hosts on the way, each by itself",
             Self::Protocol => {
                 "run again with -v; if it repeats, the login shell or sshd's ForceCommand may be in the way"
             }
@@ -260,9 +301,13 @@ impl RefusalKind {
     /// Says what to do.
     pub fn hint(self) -> &'static str {
         match self {
-            Self::Busy => "run `holdfast collect` for the host, then try again",
+            Self::Busy => {
+                "run the command again: it records a job that ended, and `holdfast apply` waits for one that runs"
+            }
             Self::Epoch => "make sure only one controller manages the host; `holdfast unlock` takes it back",
-            Self::Machine => "re-imaged, or two names for one host: `holdfast resolve` says which",
+            Self::Machine => {
+                "if the host was re-imaged, `holdfast resolve HOST accept` begins anew; else check its `address`"
+            }
             Self::DiskFull => "free space or inodes where `state_dir` lies and where the resource lives",
             Self::ReadOnly => "remount it read-write, or move `state_dir`",
             Self::NoStateDir => "it has to be a folder of the user's own with mode 0700; see `state_dir`",
@@ -286,7 +331,7 @@ impl Outcome {
             Self::Changed { steps: 1 } => "1 change".to_owned(),
             Self::Changed { steps } => format!("{steps} changes"),
             Self::Failed { kind, address } => format!("{}{}", of(address), kind.message()),
-            Self::Unreachable { kind, detail } => with_detail(kind.message(), detail),
+            Self::Unreachable(why) => why.message().to_owned(),
             Self::TimedOut { address, survivors } if survivors.is_empty() => {
                 format!("{}ran out of time and was stopped", of(address))
             }
@@ -308,19 +353,19 @@ impl Outcome {
     }
 
     /// Says what to do, if there is something to do.
-    pub fn hint(&self) -> Option<&'static str> {
+    pub fn hint(&self) -> Option<&str> {
         match self {
             Self::Ok | Self::Changed { .. } => None,
             Self::Failed { kind, .. } => Some(kind.hint()),
-            Self::Unreachable { kind, .. } => Some(kind.hint()),
+            Self::Unreachable(why) => Some(why.hint()),
             Self::TimedOut { survivors, .. } if !survivors.is_empty() => {
-                Some("the machine is held until these processes end; then `holdfast resolve`")
+                Some("end these processes on the host, then run the command again")
             }
             Self::TimedOut { .. } => Some("raise `timeout` of the resource, or find out why it hangs"),
-            Self::Unknown { .. } => Some("the next command asks the host; `holdfast collect` does it now"),
+            Self::Unknown { .. } => Some("run the command again: it asks the host first, and nothing is started twice"),
             Self::Refused { kind, .. } => Some(kind.hint()),
             Self::Skipped { .. } => Some("mend the failed hosts, or raise --max-failures"),
-            Self::Held { .. } => Some("`holdfast resolve` lets it go on"),
+            Self::Held { .. } => Some("when you are sure of the host: holdfast resolve HOST accept"),
             Self::Cancelled => Some("run the command again"),
         }
     }
@@ -370,7 +415,7 @@ impl FailureKind {
     /// Says what to do.
     pub fn hint(&self) -> &'static str {
         match self {
-            Self::Exit { .. } | Self::Signal { .. } => "its last words are above; apply again goes on from there",
+            Self::Exit { .. } | Self::Signal { .. } => "mend the cause, then apply again: it goes on from this step",
             Self::NotConverged { .. } => "the step is not idempotent, or something on the host changes it back",
             Self::NotReady => "look at `ready.check` on the host, or raise its timeout",
             Self::NotCaptured { .. } => "free space where `state_dir` lies",

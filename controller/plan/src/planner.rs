@@ -118,7 +118,7 @@ pub fn refuse_shared_machines(hosts: &mut [HostPlan]) {
                 address: None,
                 message: format!(
                     "{} are one machine under {} names; leave one of them in the inventory, or, if one was cloned \
-                     from the other, give the clone a new identity with `holdfast resolve`",
+                     from the other, remove `machine` from the state_dir of the clone and `holdfast resolve` it with `accept`",
                     shared.join(" and "),
                     shared.len()
                 ),
@@ -164,7 +164,7 @@ impl<'a> Draft<'a> {
             (Some(known), Some(found)) if known != found => {
                 let message = format!(
                     "machine {found} answers under this name, and it was {known}: re-imaged, or two names for one \
-                     host; `holdfast resolve {}` says which",
+                     host; if it was re-imaged, `holdfast resolve {} accept` begins anew, else check its `address`",
                     seen.host
                 );
                 self.refuse(None, message);
@@ -172,15 +172,23 @@ impl<'a> Draft<'a> {
             (Some(known), None) => {
                 let message = format!(
                     "the host has no machine id any more, and it was {known}: re-imaged, or its state_dir was \
-                     removed; `holdfast resolve {}` says which",
+                     removed; `holdfast resolve {} accept` begins anew",
                     seen.host
                 );
                 self.refuse(None, message);
             }
             (Some(_), Some(_)) | (None, _) => {}
         }
-        if let Some(why) = self.input.held {
-            let message = format!("held: {}; `holdfast resolve {}` lets it go on", held(why), seen.host);
+        // That another machine answers was said above.
+        let why = self
+            .input
+            .held
+            .filter(|why| !matches!(why, HoldReason::MachineDiffers { .. }));
+        if let Some(why) = why {
+            let message = format!(
+                "held: {why}; when you are sure of the host, `holdfast resolve {} accept` lets it go on",
+                seen.host
+            );
             self.refuse(None, message);
         }
         for job in &seen.jobs {
@@ -191,7 +199,7 @@ impl<'a> Draft<'a> {
                 JobState::Unstarted | JobState::Untransferred => continue,
             };
             let message = format!(
-                "job {} of an earlier run {what}; `holdfast collect -l {}` waits for it and records it",
+                "job {} of an earlier run {what}; `holdfast apply -l {}` waits for its own jobs and records them",
                 job.attempt, seen.host
             );
             self.refuse(None, message);
@@ -385,17 +393,5 @@ impl<'a> Draft<'a> {
             .flat_map(|(id, change)| change.observed.lines().map(move |line| format!("{id} {line}")))
             .collect();
         plan
-    }
-}
-
-fn held(why: &HoldReason) -> String {
-    match why {
-        HoldReason::Operator { note } => note.clone(),
-        HoldReason::HostKeyChanged => "its host key changed".to_owned(),
-        HoldReason::Survivors { processes } => {
-            format!("processes of a stopped step still run: {}", processes.join(", "))
-        }
-        HoldReason::MachineDiffers { observed: Some(found) } => format!("machine {found} answers under its name"),
-        HoldReason::MachineDiffers { observed: None } => "its machine id is gone".to_owned(),
     }
 }

@@ -175,7 +175,7 @@ pub fn exit_code(tally: &Tally) -> ExitCode {
 mod tests {
     use super::*;
     use crate::event::RunKind;
-    use crate::outcome::{RefusalKind, UnreachableKind};
+    use crate::outcome::{RefusalKind, UnreachableKind, Unreached};
 
     #[test]
     fn hosts_are_counted_once_and_by_kind() {
@@ -186,10 +186,7 @@ mod tests {
             attempt: None,
             result,
         };
-        let unreachable = Outcome::Unreachable {
-            kind: UnreachableKind::ConnectTimeout,
-            detail: String::new(),
-        };
+        let unreachable = Outcome::Unreachable(Unreached::new(UnreachableKind::ConnectTimeout, ""));
         let mut events = vec![
             Event::RunStarted {
                 run: run.clone(),

@@ -28,7 +28,7 @@ pub use state::Run;
 
 use crate::ids::AttemptId;
 use crate::observation::JobReport;
-use crate::outcome::{Outcome, RefusalKind, Tally, UnreachableKind};
+use crate::outcome::{Outcome, RefusalKind, Tally, Unreached};
 use holdfast_inventory::HostName;
 
 /// What a run is to do.
@@ -121,10 +121,8 @@ pub enum Input {
         host: HostName,
         /// Which attempt.
         attempt: AttemptId,
-        /// In which way.
-        kind: UnreachableKind,
-        /// What the transport said.
-        detail: String,
+        /// Why.
+        why: Unreached,
     },
     /// The connection ended, or the host fell silent, after something was sent.
     Lost {

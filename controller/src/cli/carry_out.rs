@@ -11,21 +11,21 @@ use crate::store::{LEASE_TTL_MS, Lease, Store};
 use crate::transport::{Target, Via};
 use crate::view::plan::{PlanView, render};
 use crate::view::progress::Progress;
+use crate::view::recap;
 use crate::view::terminal::{ask, can_ask, data, data_line, note};
-use crate::view::{fold, recap};
 use crate::{SystemIds, now};
 use holdfast_agent::program::job_step;
 use holdfast_inventory::HostName;
 use holdfast_plan::change::HostPlan;
 use holdfast_plan::content::sha256_hex;
-use holdfast_plan::event::{Event, RunKind};
+use holdfast_plan::event::{Event, HoldReason, RunKind};
 use holdfast_plan::ids::{AttemptId, MachineId, PlanId, RunId};
 use holdfast_plan::job::job_body;
 use holdfast_plan::observation::JobState;
 use holdfast_plan::outcome::{Outcome, RefusalKind};
 use holdfast_plan::report::Report;
 use holdfast_plan::run::{HostTask, Limits, RunSpec, Work};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 /// How a plan is carried out.
@@ -55,7 +55,10 @@ pub async fn plan_and_run(
     }
     if !options.json {
         data(&render(&planned.plan, view));
-        planning::tell_unobserved(&planned.unobserved);
+        // Who is asked must know what is left out; else the recap tells it.
+        if !options.yes {
+            planning::tell_unobserved(&planned.unobserved);
+        }
     }
     run(store, fleet, wanted.targets.clone(), planned, options).await
 }
@@ -160,6 +163,11 @@ pub async fn run(
     let _heartbeat = Heartbeat::start(store.clone(), leases.clone());
 
     let run = RunId::new(&mut SystemIds);
+    let told = if options.json {
+        BTreeSet::new()
+    } else {
+        told(&planned, options.yes)
+    };
     let mut unobserved: BTreeMap<HostName, Outcome> = planned.unobserved.iter().cloned().collect();
     let plans: HashMap<&HostName, &HostPlan> = planned.plan.hosts.iter().map(|host| (&host.host, host)).collect();
     let changed: Vec<Target> = targets
@@ -172,6 +180,9 @@ pub async fn run(
     for target in targets {
         let host = target.name.clone();
         let work = if let Some(outcome) = unobserved.remove(&host).or_else(|| refused.get(&host).cloned()) {
+            Work::Settled { outcome }
+        } else if let Some(why) = held(store, &planned, &host).await? {
+            let outcome = Outcome::Held { why: why.to_string() };
             Work::Settled { outcome }
         } else if let Some(plan) = plans.get(&host) {
             match work_of(plan) {
@@ -225,7 +236,7 @@ pub async fn run(
         .await
         .map_err(doing)?;
     store.release(&leases).await.map_err(doing)?;
-    tell(&run, &report, options.json);
+    tell(&run, &report, &told, options.json);
     if options.push_probes {
         push_probes(store, fleet, changed).await?;
     }
@@ -256,6 +267,26 @@ async fn push_probes(store: &Store, fleet: &Fleet, changed: Vec<Target>) -> CliR
         agent::tell_unpushed(failed.iter().map(|(host, error)| (host, error)));
     }
     Ok(())
+}
+
+/// The hosts of which it was said already why they are left out: by the plan's refusals, or before the question.
+fn told(planned: &Planned, yes: bool) -> BTreeSet<HostName> {
+    let refused = planned.plan.hosts.iter().filter(|plan| !plan.refusals.is_empty());
+    let unobserved = planned.unobserved.iter().filter(|_| !yes);
+    refused
+        .map(|plan| &plan.host)
+        .chain(unobserved.map(|(host, _)| host))
+        .cloned()
+        .collect()
+}
+
+/// Why the machine behind a host is held. A saved plan was made before; what the store says now counts.
+async fn held(store: &Store, planned: &Planned, host: &HostName) -> CliResult<Option<HoldReason>> {
+    if let Some(known) = planned.known.get(host) {
+        return Ok(known.held.clone());
+    }
+    let known = store.host(host).await.map_err(|error| store_error(&error))?;
+    Ok(known.and_then(|known| known.held))
 }
 
 fn is_changed(host: &HostPlan) -> bool {
@@ -394,14 +425,15 @@ fn confirmed(hosts: usize) -> CliResult<bool> {
     ask(&question).map_err(|error| CliError::doing("read the answer", &error))
 }
 
-fn tell(run: &RunId, report: &Report, json: bool) {
+fn tell(run: &RunId, report: &Report, told: &BTreeSet<HostName>, json: bool) {
     if json {
         let hosts: Vec<_> = report
             .hosts
             .iter()
             .map(|(host, row)| {
                 serde_json::json!({
-                    "host": host, "outcome": row.outcome, "ok": row.ok, "changed": row.changed,
+                    "host": host, "outcome": row.outcome, "message": row.outcome.as_ref().map(Outcome::message),
+                    "hint": row.outcome.as_ref().and_then(Outcome::hint), "ok": row.ok, "changed": row.changed,
                     "failed": row.failed, "skipped": row.skipped,
                 })
             })
@@ -409,17 +441,5 @@ fn tell(run: &RunId, report: &Report, json: bool) {
         data_line(&serde_json::json!({ "schema": 1, "run": run, "hosts": hosts, "recap": report.tally }).to_string());
         return;
     }
-    data(&recap::render(report));
-    let unknown: Vec<HostName> = report
-        .hosts
-        .iter()
-        .filter(|(_, row)| matches!(row.outcome, Some(Outcome::Unknown { .. })))
-        .map(|(host, _)| host.clone())
-        .collect();
-    if !unknown.is_empty() {
-        note(&format!(
-            "{}: the next command that asks them collects what their jobs did",
-            fold::title(&unknown)
-        ));
-    }
+    data(&recap::render(report, told));
 }

@@ -9,7 +9,7 @@ use crate::store::Store;
 use crate::transport::Target;
 use crate::view::fold;
 use crate::view::sanitize::one_line;
-use crate::view::terminal::{RED, note, paint};
+use crate::view::terminal::{DIM, RED, note, paint};
 use crate::{SystemIds, now};
 use holdfast_inventory::HostName;
 use holdfast_plan::change::{Action, Change, Plan};
@@ -156,8 +156,8 @@ pub fn counts(change: &Change) -> bool {
 pub fn tell_unobserved(unobserved: &[(HostName, Outcome)]) {
     let texts = unobserved.iter().map(|(host, outcome)| {
         let mut text = one_line(&outcome.message());
-        if let Some(hint) = crate::outcomes::hint(outcome) {
-            text.push_str(&format!("\n    {hint}"));
+        if let Some(hint) = outcome.hint() {
+            text.push_str(&format!("\n    {}", paint(DIM, one_line(hint))));
         }
         (host.clone(), text)
     });
@@ -185,7 +185,7 @@ pub fn document(planned: &Planned) -> serde_json::Value {
     let unobserved: Vec<_> = planned
         .unobserved
         .iter()
-        .map(|(host, outcome)| serde_json::json!({ "host": host, "outcome": outcome, "message": outcome.message() }))
+        .map(|(host, outcome)| serde_json::json!({ "host": host, "outcome": outcome, "message": outcome.message(), "hint": outcome.hint() }))
         .collect();
     serde_json::json!({ "schema": 1, "plan": planned.plan, "unobserved": unobserved })
 }

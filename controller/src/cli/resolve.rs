@@ -27,8 +27,14 @@ pub async fn run(global: &Global, args: &ResolveArgs) -> CliResult<i32> {
         [word] if word == "accept" => {
             let how = match held {
                 // The id differs: what we put there is gone with the old system.
-                Some(HoldReason::MachineDiffers { .. }) | None => Resolution::NewMachine,
+                Some(HoldReason::MachineDiffers { .. }) => Resolution::NewMachine,
                 Some(_) => Resolution::Accept,
+                None => {
+                    return Err(CliError::hinted(
+                        format!("nothing holds the machine behind `{host}`: there is nothing to accept"),
+                        format!("`holdfast plan {host}` shows what stands in the way, if anything does"),
+                    ));
+                }
             };
             (None, how)
         }

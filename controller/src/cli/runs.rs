@@ -10,6 +10,7 @@ use crate::view::terminal::{data, data_line};
 use crate::view::time::moment;
 use comfy_table::{Table, presets};
 use holdfast_plan::report::Report;
+use std::collections::BTreeSet;
 
 /// Letters of an id that are shown: enough to tell a project's runs apart, and `runs show` takes any beginning.
 const ID_LETTERS: usize = 8;
@@ -44,7 +45,7 @@ pub async fn run(global: &Global, args: &RunsArgs) -> CliResult<i32> {
                 .ended
                 .map_or_else(|| "not yet, or its controller was killed".to_owned(), moment)
         ));
-        data(&recap::render(&report));
+        data(&recap::render(&report, &BTreeSet::new()));
         return Ok(0);
     }
     let runs = store.runs(args.number).await.map_err(doing)?;

@@ -13,7 +13,7 @@ use holdfast_inventory::HostName;
 use holdfast_plan::content::Content;
 use holdfast_plan::ids::{AttemptId, MachineId};
 use holdfast_plan::observation::{JobReport, JobState};
-use holdfast_plan::outcome::{FailureKind, Outcome};
+use holdfast_plan::outcome::{FailureKind, Outcome, UnreachableKind, Unreached};
 use holdfast_plan::run::Input;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -33,16 +33,8 @@ impl Shared {
         let mut session = match self.session(&host).await {
             Ok(session) => session,
             Err(error) => {
-                let kind = outcomes::unreachable_kind(&error);
-                let detail = format!("{error}; {}", error.hint());
-                return self
-                    .say(Input::NotSent {
-                        host,
-                        attempt,
-                        kind,
-                        detail,
-                    })
-                    .await;
+                let why = outcomes::unreached(&error);
+                return self.say(Input::NotSent { host, attempt, why }).await;
             }
         };
         let nonce = link::nonce();
@@ -190,14 +182,8 @@ impl Shared {
                 self.say(Input::JobOver { host, report }).await;
             }
             (_, Some(error)) if !spoke => {
-                let (kind, detail) = outcomes::not_sent(&error);
-                self.say(Input::NotSent {
-                    host,
-                    attempt,
-                    kind,
-                    detail,
-                })
-                .await;
+                let why = outcomes::not_sent(&error);
+                self.say(Input::NotSent { host, attempt, why }).await;
             }
             (_, error) => {
                 let why = error.map_or_else(|| "the host stopped telling".to_owned(), |error| error.to_string());
@@ -244,16 +230,8 @@ impl Shared {
         let mut session = match self.session(&host).await {
             Ok(session) => session,
             Err(error) => {
-                let kind = outcomes::unreachable_kind(&error);
-                let detail = format!("{error}; {}", error.hint());
-                return self
-                    .say(Input::NotSent {
-                        host,
-                        attempt,
-                        kind,
-                        detail,
-                    })
-                    .await;
+                let why = outcomes::unreached(&error);
+                return self.say(Input::NotSent { host, attempt, why }).await;
             }
         };
         let nonce = link::nonce();
@@ -288,8 +266,10 @@ impl Shared {
             Ok(_) => Input::NotSent {
                 host: host.clone(),
                 attempt,
-                kind: holdfast_plan::outcome::UnreachableKind::Protocol,
-                detail: "the host ended the session before the command began".to_owned(),
+                why: Unreached::new(
+                    UnreachableKind::Protocol,
+                    "the host ended the session before the command began",
+                ),
             },
             Err(TransportError::Deadline { .. }) => {
                 let outcome = Outcome::TimedOut {
@@ -313,8 +293,7 @@ impl Shared {
                 Input::NotSent {
                     host: host.clone(),
                     attempt,
-                    kind: outcomes::unreachable_kind(&error),
-                    detail: format!("{error}; {}", error.hint()),
+                    why: outcomes::unreached(&error),
                 }
             }
             Err(error) => {

@@ -7,10 +7,12 @@
 //! ```
 
 mod host;
+mod interrupt;
 mod lease;
 
 pub use lease::Heartbeat;
 
+use self::interrupt::Interrupts;
 use crate::fleet::Fleet;
 use crate::link::Parts;
 use crate::observe::job_events;
@@ -129,7 +131,8 @@ pub async fn execute(execution: Execution, spec: RunSpec, started: Event) -> Res
     let mut queue: VecDeque<Task> = run.handle(Input::Begin).into();
     let mut work: JoinSet<()> = JoinSet::new();
     let mut owners: HashMap<tokio::task::Id, (HostName, AttemptId)> = HashMap::new();
-    let mut interrupts = 0u32;
+    // Listened to from now to the end: an interrupt that comes while something is recorded is not lost.
+    let mut interrupts = Interrupts::listen();
     loop {
         while let Some(task) = queue.pop_front() {
             match task {
@@ -202,14 +205,10 @@ pub async fn execute(execution: Execution, spec: RunSpec, started: Event) -> Res
                     why: format!("an internal error: {error}"),
                 }),
             },
-            _ = tokio::signal::ctrl_c() => {
-                interrupts += 1;
-                shared.execution.progress.print(if interrupts == 1 {
-                    "Interrupted: no further host is started; waiting for those under way. Once more stops waiting (their jobs go on)."
-                } else {
-                    "Stopped waiting. The next command asks the hosts how their jobs ended."
-                });
-                Some(if interrupts == 1 { Input::Cancel } else { Input::Abandon })
+            first = interrupts.next() => {
+                let under_way: Vec<HostName> = run.in_flight().into_iter().cloned().collect();
+                shared.execution.progress.print(&interrupt::message(first, &under_way, shared.execution.command.is_some()));
+                Some(if first { Input::Cancel } else { Input::Abandon })
             }
         };
         if let Some(input) = input {
@@ -300,9 +299,11 @@ impl Shared {
             events.extend(settled(&host, job));
         }
         self.execution.progress.end(&host);
-        if outcome.is_bad() {
-            let text = crate::view::sanitize::one_line(&outcome.message());
-            self.execution.progress.print(&format!("{host}: {text}"));
+        match &self.execution.output {
+            Some(output) => output.ended(&host, &outcome),
+            // Only for who watches: the recap tells why.
+            None if outcome.is_bad() => self.execution.progress.mark(&host, outcome.word()),
+            None => {}
         }
         events.push(Event::AttemptEnded {
             run: self.execution.run.clone(),

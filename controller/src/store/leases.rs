@@ -100,7 +100,7 @@ pub struct Lease {
 /// Another process has the lease.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{host} is held by {holder} for {left_ms} ms more; wait, or run `holdfast unlock {host}` if that process is gone"
+    "{holder} has the lease of {host} for {} s more", left_ms.div_ceil(1000)
 )]
 pub struct HeldBy {
     /// The host.

@@ -10,7 +10,7 @@ use std::time::Duration;
 #[derive(Debug, thiserror::Error)]
 pub enum TransportError {
     /// The address has no IP address.
-    #[error("can't resolve `{address}`: {source}")]
+    #[error("can't resolve `{address}`: {}", plain(source))]
     Resolve {
         /// The address as the inventory has it.
         address: String,
@@ -18,7 +18,7 @@ pub enum TransportError {
         source: io::Error,
     },
     /// Nothing accepts TCP connections there, or the network says it can't be reached.
-    #[error("can't connect to {address}: {source}")]
+    #[error("can't connect to {address}: {}", plain(source))]
     Connect {
         /// Address and port.
         address: String,
@@ -288,18 +288,27 @@ impl TransportError {
                 "the server only offers algorithms that are no longer safe; update it if it can be updated".into()
             }
             Self::HostKeyUnknown { .. } => {
-                "compare the fingerprint on the host's console, then add the key to known_hosts, or set `host_keys = \"accept-new\"`"
+                "compare the fingerprint on the host's console, then add the key to ~/.ssh/known_hosts, or set `host_keys = \"accept-new\"`"
                     .into()
             }
             Self::HostKeyChanged { file, line, .. } => format!(
-                "someone may be listening in, or the host was installed anew; when you are sure, remove line {line} of {file}"
+                "someone may be listening in, or the host was installed anew: compare the fingerprint on the host's console; when you are sure, put the new key in place of line {line} of {file}"
             ),
             Self::HostKeyRevoked { .. } => "do not connect; the key was declared unsafe. Give the host a new one".into(),
             Self::HostKeyNotRecorded { path, .. } | Self::KnownHosts { path, .. } => {
                 format!("check the permissions and the free space of {}", path.display())
             }
-            Self::AuthRefused { user, .. } => {
-                format!("check that the public key is in ~{user}/.ssh/authorized_keys on the host, or `user` and `identity`")
+            Self::AuthRefused { user, tried, .. } => {
+                let key = tried.iter().any(|what| what.starts_with("key "));
+                match (key, tried.iter().any(|what| !what.starts_with("key "))) {
+                    (true, false) => format!(
+                        "check that the public key is in ~{user}/.ssh/authorized_keys on the host, or `user` and `identity`"
+                    ),
+                    (false, _) => "check `user`, and the variable that `password` names".into(),
+                    (true, true) => format!(
+                        "check `user`, the variable that `password` names, and ~{user}/.ssh/authorized_keys on the host"
+                    ),
+                }
             }
             Self::NoCredentials { .. } => {
                 "make a key with ssh-keygen, name one with `identity`, start an ssh-agent, or set `password`".into()
@@ -310,9 +319,11 @@ impl TransportError {
                 format!("add it to the ssh-agent: ssh-add {}", path.display())
             }
             Self::AgentUnavailable { .. } => "start ssh-agent, or unset SSH_AUTH_SOCK".into(),
-            Self::PasswordMissing { variable } => format!("set it: export {variable}=..."),
+            Self::PasswordMissing { variable } => format!("set it, then run the command again: read -rs {variable} && export {variable}"),
             Self::SudoRefused { .. } => {
-                "allow it in sudoers: USER ALL=(ALL) NOPASSWD: ALL (and no `requiretty`), or log in as root".into()
+                "let the login user pass without a password: `USER ALL=(ALL) NOPASSWD: ALL` in /etc/sudoers.d/, and no \
+                 `requiretty`; or log in as root"
+                    .into()
             }
             Self::ProgramMissing { .. } => "Holdfast needs /bin/sh, and sudo where `become = \"sudo\"`".into(),
             Self::ExecRefused { .. } => "check MaxSessions, ForceCommand and the user's login shell on the host".into(),
@@ -356,6 +367,17 @@ impl TransportError {
                 | Self::Agent { .. }
         )
     }
+}
+
+/// What the system says, without its number.
+fn plain(error: &io::Error) -> String {
+    let text = error.to_string();
+    let text = text.split_once(" (os error ").map_or(text.as_str(), |(said, _)| said);
+    let mut letters = text.chars();
+    letters
+        .next()
+        .map(|first| first.to_lowercase().chain(letters).collect())
+        .unwrap_or_default()
 }
 
 fn seconds(duration: Duration) -> String {

@@ -83,18 +83,20 @@ fn last_line(stderr: &[u8], code: i32) -> String {
 }
 
 /// Finds what sudo says when it does not let a user become root. The words are translated on some hosts, the
-/// prefix `sudo:` is not.
+/// prefix `sudo:` is not. Its complaint about a host without a name stands in front of whatever it says.
 fn sudo_refusal(stderr: &[u8]) -> Option<String> {
-    String::from_utf8_lossy(stderr)
+    let said = String::from_utf8_lossy(stderr)
         .lines()
         .map(str::trim)
+        .filter(|line| !line.starts_with("sudo: unable to resolve host"))
         .find(|line| {
             line.starts_with("sudo:")
                 || line.contains("is not in the sudoers file")
                 || line.contains("is not allowed to execute")
                 || line.contains("may not run sudo")
         })
-        .map(shown)
+        .map(|line| shown(line.trim_start_matches("sudo:").trim_start()));
+    said.or_else(|| stderr.starts_with(b"sudo:").then(|| last_line(stderr, 1)))
 }
 
 /// Makes a host's words fit for a message: bounded, control bytes visible.
@@ -156,6 +158,12 @@ mod tests {
         assert!(judge(true, b"nonce run\n", refusal, 1, Become::Sudo).is_ok());
         assert!(judge(false, b"output\n", b"", 1, Become::Sudo).is_ok());
         assert!(judge(false, b"", refusal, 1, Become::No).is_ok());
+    }
+
+    #[test]
+    fn the_reason_of_sudo_is_told_and_not_its_complaints() {
+        let said = b"sudo: unable to resolve host x: Name or service not known\nsudo: a password is required\n";
+        assert_eq!(sudo_refusal(said).as_deref(), Some("a password is required"));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Shows the output of ad-hoc commands: gathered with equal ones folded, streamed line by line, or as NDJSON.
 
+use crate::outcomes::command_hint;
 use crate::output::{Collected, Output};
 use crate::transport::Stream;
 use crate::view::fold::fold;
@@ -10,7 +11,7 @@ use crate::view::terminal::{BOLD, DIM, data, data_line, paint};
 use holdfast_inventory::HostName;
 use holdfast_plan::outcome::Outcome;
 use holdfast_plan::report::Report;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Bytes of an unfinished line kept while streaming; a longer line is shown in pieces.
@@ -37,6 +38,17 @@ impl Output for Gathered {
             .unwrap_or_else(PoisonError::into_inner)
             .insert(host.clone(), text);
     }
+
+    fn ended(&self, _: &HostName, _: &Outcome) {}
+}
+
+/// How a command ended badly, and what to do.
+fn ending(outcome: &Outcome) -> String {
+    let mut text = format!("{}: {}\n", word(outcome), one_line(&outcome.message()));
+    if let Some(hint) = command_hint(outcome) {
+        text.push_str(&format!("    {}\n", paint(DIM, one_line(hint))));
+    }
+    text
 }
 
 impl Gathered {
@@ -46,10 +58,7 @@ impl Gathered {
         let blocks = report.hosts.iter().map(|(host, row)| {
             let mut text = texts.get(host).cloned().unwrap_or_default();
             if let Some(outcome) = row.outcome.as_ref().filter(|outcome| !matches!(outcome, Outcome::Ok)) {
-                text.push_str(&format!("{}: {}\n", word(outcome), one_line(&outcome.message())));
-                if let Some(hint) = crate::outcomes::hint(outcome) {
-                    text.push_str(&format!("  {}\n", paint(DIM, hint)));
-                }
+                text.push_str(&ending(outcome));
             }
             (host.clone(), text)
         });
@@ -128,40 +137,33 @@ impl Output for Streamed {
         }
     }
 
-    fn over(&self, host: &HostName, outcome: &Outcome, _: Collected) {
+    fn over(&self, _: &HostName, _: &Outcome, _: Collected) {}
+
+    fn ended(&self, host: &HostName, outcome: &Outcome) {
         if outcome.is_bad() {
-            self.progress
-                .print(&format!("{host}: {}", one_line(&outcome.message())));
+            self.progress.print(format!("{host}: {}", ending(outcome)).trim_end());
         }
     }
 }
 
 /// One JSON document a line: each host as it ends, then the recap.
-pub struct NdJson(Arc<Progress>);
+pub struct NdJson {
+    progress: Arc<Progress>,
+    /// Hosts whose line is out, with their output.
+    told: Mutex<BTreeSet<HostName>>,
+}
 
 impl NdJson {
     /// Sets up.
     pub fn new(progress: Arc<Progress>) -> Self {
-        Self(progress)
+        Self {
+            progress,
+            told: Mutex::default(),
+        }
     }
 
-    /// Writes the hosts that printed nothing because they could not be reached, and the recap.
+    /// Writes the recap.
     pub fn finish(&self, report: &Report) {
-        for (host, row) in &report.hosts {
-            if let Some(
-                outcome @ (Outcome::Unreachable { .. }
-                | Outcome::Refused { .. }
-                | Outcome::Skipped { .. }
-                | Outcome::Cancelled
-                | Outcome::Held { .. }),
-            ) = &row.outcome
-            {
-                data_line(
-                    &serde_json::json!({ "schema": 1, "host": host, "outcome": outcome, "message": outcome.message() })
-                        .to_string(),
-                );
-            }
-        }
         data_line(&serde_json::json!({ "schema": 1, "recap": report.tally }).to_string());
     }
 }
@@ -174,10 +176,26 @@ impl Output for NdJson {
             "schema": 1,
             "host": host,
             "outcome": outcome,
+            "message": outcome.message(),
+            "hint": command_hint(outcome),
             "stdout": String::from_utf8_lossy(&collected.stdout.bytes()),
             "stderr": String::from_utf8_lossy(&collected.stderr.bytes()),
             "left_out_bytes": collected.stdout.left_out() + collected.stderr.left_out(),
         });
-        self.0.data(&format!("{line}\n"));
+        self.told
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(host.clone());
+        self.progress.data(&format!("{line}\n"));
+    }
+
+    fn ended(&self, host: &HostName, outcome: &Outcome) {
+        if self.told.lock().unwrap_or_else(PoisonError::into_inner).contains(host) {
+            return;
+        }
+        let line = serde_json::json!({
+            "schema": 1, "host": host, "outcome": outcome, "message": outcome.message(), "hint": command_hint(outcome),
+        });
+        self.progress.data(&format!("{line}\n"));
     }
 }

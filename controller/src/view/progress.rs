@@ -58,6 +58,13 @@ impl Progress {
             .set_message(format!("{host}: {}", crate::view::sanitize::one_line(what)));
     }
 
+    /// Notes above the progress line how a host ended, if somebody watches.
+    pub fn mark(&self, host: &HostName, word: &str) {
+        if !self.bar.is_hidden() {
+            self.print(&format!("{host}: {word}"));
+        }
+    }
+
     /// Writes a line above the progress line.
     pub fn print(&self, line: &str) {
         self.bar.suspend(|| crate::view::terminal::note(line));

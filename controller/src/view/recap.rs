@@ -3,13 +3,19 @@
 use crate::view::fold;
 use crate::view::sanitize::{one_line, visible};
 use crate::view::terminal::{BOLD, DIM, GREEN, RED, YELLOW, paint};
+use holdfast_inventory::HostName;
 use holdfast_plan::outcome::{Outcome, Tally};
 use holdfast_plan::report::{HostReport, Report};
+use std::collections::BTreeSet;
 
-/// Renders the recap of an apply.
-pub fn render(report: &Report) -> String {
+/// Renders the recap of an apply. What was said of the hosts in `told` is not said again.
+pub fn render(report: &Report, told: &BTreeSet<HostName>) -> String {
     let mut text = String::new();
-    for block in fold::fold(report.hosts.iter().map(|(host, row)| (host.clone(), host_text(row)))) {
+    let rows = report
+        .hosts
+        .iter()
+        .map(|(host, row)| (host.clone(), host_text(row, told.contains(host))));
+    for block in fold::fold(rows) {
         text.push_str(&format!("{} {}\n", paint(BOLD, block.title()), block.text));
     }
     text.push_str(&fleet_line(&report.tally));
@@ -17,7 +23,7 @@ pub fn render(report: &Report) -> String {
     text
 }
 
-fn host_text(row: &HostReport) -> String {
+fn host_text(row: &HostReport, told: bool) -> String {
     let mut text = format!(
         "{} ok={} changed={} failed={} skipped={}",
         row.outcome.as_ref().map_or_else(|| "not ended".to_owned(), word),
@@ -26,20 +32,21 @@ fn host_text(row: &HostReport) -> String {
         row.failed,
         row.skipped
     );
-    if let Some(outcome) = row.outcome.as_ref().filter(|outcome| outcome.is_bad()) {
+    if told {
+        text.push_str(&format!("\n    {}", paint(DIM, "why: see above")));
+        return text;
+    }
+    let bad = row.outcome.as_ref().filter(|outcome| outcome.is_bad());
+    if let Some(outcome) = bad {
         text.push_str(&format!("\n    {}", one_line(&outcome.message())));
-        if let Some(hint) = crate::outcomes::hint(outcome) {
-            text.push_str(&format!("\n    {}", paint(DIM, hint)));
+    }
+    if let Some((_, words)) = &row.last_words {
+        for line in visible(words).trim_end().lines() {
+            text.push_str(&format!("\n    | {line}"));
         }
     }
-    if let Some((address, words)) = &row.last_words {
-        let words = visible(words);
-        if !words.trim().is_empty() {
-            text.push_str(&format!("\n    last words of {}:", one_line(&address.to_string())));
-            for line in words.trim_end().lines() {
-                text.push_str(&format!("\n    | {line}"));
-            }
-        }
+    if let Some(hint) = bad.and_then(Outcome::hint) {
+        text.push_str(&format!("\n    {}", paint(DIM, one_line(hint))));
     }
     for (address, what) in &row.left {
         text.push_str(&format!(

@@ -192,7 +192,7 @@ async fn another_key_than_the_known_one_is_refused_with_its_place() {
     std::fs::write(bed.context().known_hosts, line).expect("a file");
     let error = connect(&bed.target(), &bed.context()).await.err().expect("a refusal");
     assert_eq!(error.kind(), "host-key-changed");
-    assert!(error.hint().contains("remove line 2"), "{}", error.hint());
+    assert!(error.hint().contains("in place of line 2"), "{}", error.hint());
 }
 
 #[tokio::test]

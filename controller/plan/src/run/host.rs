@@ -2,7 +2,7 @@
 
 use super::{HostTask, Work};
 use crate::ids::AttemptId;
-use crate::outcome::UnreachableKind;
+use crate::outcome::Unreached;
 use holdfast_inventory::HostName;
 
 #[derive(Debug)]
@@ -34,8 +34,7 @@ pub(super) enum State {
     Backoff {
         attempt: AttemptId,
         serial: u32,
-        kind: UnreachableKind,
-        detail: String,
+        why: Unreached,
     },
     /// The connection was lost; the host is asked after pause `serial`.
     Lost {

@@ -6,7 +6,7 @@ use super::{Input, Limits, RunSpec, Task, Work};
 use crate::backoff::pause_ms;
 use crate::ids::{AttemptId, IdSource};
 use crate::observation::{JobReport, JobState};
-use crate::outcome::{Outcome, RefusalKind, SkipReason, Tally, UnreachableKind};
+use crate::outcome::{Outcome, RefusalKind, SkipReason, Tally, UnreachableKind, Unreached};
 use holdfast_inventory::HostName;
 use std::collections::{BTreeMap, VecDeque};
 
@@ -75,13 +75,8 @@ impl Run {
             Input::Abandon => self.abandon(&mut tasks),
             Input::Intended { host, attempt } => self.at(&host, &attempt, &mut tasks, Self::intended),
             Input::Started { host, attempt } => self.at(&host, &attempt, &mut tasks, Self::started),
-            Input::NotSent {
-                host,
-                attempt,
-                kind,
-                detail,
-            } => self.at(&host, &attempt, &mut tasks, |run, at, tasks| {
-                run.not_sent(at, kind, detail, tasks);
+            Input::NotSent { host, attempt, why } => self.at(&host, &attempt, &mut tasks, |run, at, tasks| {
+                run.not_sent(at, why, tasks);
             }),
             Input::Lost { host, attempt, why } => self.at(&host, &attempt, &mut tasks, |run, at, tasks| {
                 run.lost(at, why, tasks);
@@ -255,35 +250,27 @@ impl Run {
         }
     }
 
-    fn not_sent(&mut self, at: usize, kind: UnreachableKind, detail: String, tasks: &mut Vec<Task>) {
+    fn not_sent(&mut self, at: usize, why: Unreached, tasks: &mut Vec<Task>) {
         match self.hosts[at].state.clone() {
             State::Starting(attempt) => {
-                let again = kind.is_transient()
+                let again = why.kind.is_transient()
                     && self.hosts[at].starts <= self.limits.connect_retries
                     && self.stopped.is_none();
                 if again {
                     let serial = self.wait(at, self.hosts[at].starts, tasks);
-                    self.go(
-                        at,
-                        State::Backoff {
-                            attempt,
-                            serial,
-                            kind,
-                            detail,
-                        },
-                    );
+                    self.go(at, State::Backoff { attempt, serial, why });
                 } else {
-                    self.void(at, attempt, Outcome::Unreachable { kind, detail }, tasks);
+                    self.void(at, attempt, Outcome::Unreachable(why), tasks);
                 }
             }
             // Following: an echo of the host's first word came while it was being asked again.
             State::Attaching(attempt) | State::Following(attempt)
-                if kind.is_transient() && self.hosts[at].work != Work::Command =>
+                if why.kind.is_transient() && self.hosts[at].work != Work::Command =>
             {
-                self.ask_later(at, attempt, format!("{}: {detail}", kind.message()), tasks);
+                self.ask_later(at, attempt, why.message().to_owned(), tasks);
             }
             State::Attaching(attempt) | State::Following(attempt) => {
-                let why = format!("{}: {detail}", kind.message());
+                let why = why.message().to_owned();
                 self.end(at, Some(attempt), Outcome::Unknown { why }, false, tasks);
                 self.go(at, State::Done);
             }
@@ -382,9 +369,11 @@ impl Run {
                 self.go(at, State::Done);
             }
             (_, None) => {
-                let detail = "the connection was lost during every transfer".to_owned();
-                let kind = UnreachableKind::ConnectionLost;
-                self.end(at, Some(attempt), Outcome::Unreachable { kind, detail }, false, tasks);
+                let why = Unreached::new(
+                    UnreachableKind::ConnectionLost,
+                    "the connection was lost during every transfer",
+                );
+                self.end(at, Some(attempt), Outcome::Unreachable(why), false, tasks);
                 self.go(at, State::Done);
             }
         }
@@ -425,11 +414,8 @@ impl Run {
             self.go(at, State::Done);
         }
         for at in 0..self.hosts.len() {
-            if let State::Backoff {
-                attempt, kind, detail, ..
-            } = self.hosts[at].state.clone()
-            {
-                self.void(at, attempt, Outcome::Unreachable { kind, detail }, tasks);
+            if let State::Backoff { attempt, why, .. } = self.hosts[at].state.clone() {
+                self.void(at, attempt, Outcome::Unreachable(why), tasks);
             }
         }
     }

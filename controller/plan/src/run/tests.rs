@@ -3,7 +3,7 @@
 use super::*;
 use crate::ids::SeededIds;
 use crate::observation::{JobEnd, JobState};
-use crate::outcome::SkipReason;
+use crate::outcome::{SkipReason, UnreachableKind, Unreached};
 
 fn run(hosts: &[(&str, Work)], limits: Limits) -> Run {
     let hosts = hosts.iter().map(|(host, work)| HostTask {
@@ -61,8 +61,7 @@ fn not_sent(attempt: &AttemptId, kind: UnreachableKind) -> Input {
     Input::NotSent {
         host: host(),
         attempt: attempt.clone(),
-        kind,
-        detail: String::new(),
+        why: Unreached::new(kind, ""),
     }
 }
 

@@ -237,6 +237,9 @@ fn expand_home(path: &Path, context: &Context) -> PathBuf {
     }
 }
 
+/// The method of SSH that only asks which methods there are.
+const NO_METHOD: &str = "none";
+
 /// How the tries went so far.
 struct Tries {
     tried: Vec<String>,
@@ -315,7 +318,8 @@ pub(super) async fn log_in(
     Err(TransportError::AuthRefused {
         user: target.user.clone(),
         address,
-        tried: tries.tried,
+        // Asking which methods there are was no try.
+        tried: tries.tried.into_iter().filter(|what| what != NO_METHOD).collect(),
         accepted,
     })
 }
@@ -376,7 +380,7 @@ async fn try_all(handle: &mut Handle<Client>, credentials: Credentials, tries: &
             .authenticate_none(&user)
             .await
             .map_err(|error| error.to_string())?;
-        if tries.note("none", result) {
+        if tries.note(NO_METHOD, result) {
             return Ok(true);
         }
     }

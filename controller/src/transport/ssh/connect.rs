@@ -36,6 +36,9 @@ const WINDOW_BYTES: u32 = 1024 * 1024;
 /// pauses: it needs a moment, and more tries would look like an attack to it.
 const DROPPED_PAUSES: [Duration; 2] = [Duration::from_millis(500), Duration::from_millis(2000)];
 
+/// A banner of another protocol is known by its first words (`HTTP/1.1 400 Bad Request`, `220 mail ESMTP`).
+const FIRST_WORDS_CHARS_MAX: usize = 32;
+
 /// A connection whose key exchange is done.
 pub(super) struct Connected {
     pub(super) handle: Handle<Client>,
@@ -181,6 +184,17 @@ impl client::Handler for Client {
     ) -> Result<(), ClientError> {
         refuse(reply).await
     }
+}
+
+/// Shows the beginning of what something that is no SSH server says: enough to know it, on one line.
+fn shown_short(words: &[u8]) -> String {
+    let text = String::from_utf8_lossy(words);
+    let line = text.lines().next().unwrap_or_default();
+    let mut beginning: String = line.chars().take(FIRST_WORDS_CHARS_MAX).collect();
+    if beginning.len() < text.trim_end().len() {
+        beginning.push_str("...");
+    }
+    shown(&beginning)
 }
 
 /// Connects and does the key exchange; tries again when a server drops the connection before it ends.
@@ -359,7 +373,7 @@ fn explain(address: SocketAddr, error: ClientError, wire: &Wire, goodbye: &Goodb
         _ if dropped && goodbye.get().is_some() => goodbye.get().unwrap_or_default(),
         _ if dropped && first_words.is_empty() => "it closed the connection without a word".to_owned(),
         _ if !first_words.is_empty() && !first_words.starts_with(b"SSH-") => {
-            format!("it said {:?}", shown(&String::from_utf8_lossy(&first_words)))
+            format!("it said \"{}\"", shown_short(&first_words))
         }
         _ if dropped => "it closed the connection".to_owned(),
         other => other.to_string(),
