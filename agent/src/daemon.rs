@@ -57,6 +57,7 @@ pub(crate) async fn run(paths: Paths) -> Result<(), DaemonError> {
     let mut seen = None;
     let mut probes = None;
     let mut next_at = Instant::now();
+    let mut complaint = Complaint::default();
     loop {
         tokio::select! {
             () = ended(&mut terminate, &mut interrupt) => return Ok(()),
@@ -64,7 +65,7 @@ pub(crate) async fn run(paths: Paths) -> Result<(), DaemonError> {
                 let now = stamp(&paths);
                 if now != seen {
                     seen = now;
-                    probes = reload(&paths);
+                    probes = complaint.about(probes::kept(&paths)).flatten();
                     next_at = Instant::now();
                 }
             }
@@ -75,9 +76,7 @@ pub(crate) async fn run(paths: Paths) -> Result<(), DaemonError> {
                     () = ended(&mut terminate, &mut interrupt) => return Ok(()),
                     findings = probes::run(probes) => {
                         // A full disk is told and tried again at the next run, which finds the change again.
-                        if let Err(error) = record(&paths, &spool, probes, findings) {
-                            say(&chain(&error));
-                        }
+                        complaint.about(record(&paths, &spool, probes, findings));
                     }
                 }
             }
@@ -98,11 +97,28 @@ fn stamp(paths: &Paths) -> Option<(u64, i64, i64)> {
     Some((metadata.ino(), metadata.mtime(), metadata.mtime_nsec()))
 }
 
-fn reload(paths: &Paths) -> Option<SetProbes> {
-    probes::kept(paths).unwrap_or_else(|error| {
-        say(&chain(&error));
-        None
-    })
+/// The trouble that people were told of last. What lasts is told once: a log that nobody rotates must not fill up with it.
+#[derive(Default)]
+struct Complaint(Option<String>);
+
+impl Complaint {
+    /// Tells an error unless it is the last one still, and gives the value.
+    fn about<T>(&mut self, result: Result<T, PathError>) -> Option<T> {
+        match result {
+            Ok(value) => {
+                self.0 = None;
+                Some(value)
+            }
+            Err(error) => {
+                let text = chain(&error);
+                if self.0.as_ref() != Some(&text) {
+                    say(&text);
+                    self.0 = Some(text);
+                }
+                None
+            }
+        }
+    }
 }
 
 /// Spools findings that are not what the newest report says.

@@ -5,6 +5,7 @@
 
 use holdfast_tests::bed::{Bed, BedHost, HostSpec, Kind};
 use holdfast_tests::project::{Project, has_static_agent};
+use holdfast_tests::slow::wait_until;
 use serde_json::Value;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -93,6 +94,20 @@ fn an_agent_is_installed_probes_reports_and_leaves_without_a_trace() {
         agent["pending"] == 1 && agent["daemon_pid"].is_u64()
     });
 
+    // A host that does not answer is unreachable, not refused, and the other one goes on; `remove` says the same.
+    bed.host("old").inside("/etc/init.d/ssh stop >/dev/null 2>&1");
+    for command in [
+        &["agent", "install", "all", "--every", "1s", "-y"][..],
+        &["agent", "remove", "old", "-y"],
+    ] {
+        let ended = project.run(command).exits(4);
+        ended
+            .says("not observed: old")
+            .says("1 unreachable")
+            .says_not("refused: old");
+    }
+    bed.host("old").inside("/etc/init.d/ssh start >/dev/null 2>&1");
+
     // The same hosts look the same through their agents.
     for host in &bed.hosts {
         host.inside("chmod 0600 /etc/motd");
@@ -126,6 +141,29 @@ fn an_agent_is_installed_probes_reports_and_leaves_without_a_trace() {
         agent["daemon_pid"].is_u64() && !killed.contains(&agent["daemon_pid"])
     });
 
+    // Trouble is told where people look, and once: here nothing can be written where a folder is in the way.
+    let trouble = "failed to write /var/lib/holdfast/agent/probed";
+    for host in &bed.hosts {
+        host.inside("rm -f /var/lib/holdfast/agent/probed; mkdir /var/lib/holdfast/agent/probed");
+    }
+    let told = |host: &BedHost| {
+        if host.name == "sys" {
+            host.inside("journalctl --no-pager -u holdfast-agent")
+                .matches(trouble)
+                .count()
+        } else {
+            host.read("/var/log/holdfast-agent.log").matches(trouble).count()
+        }
+    };
+    for host in &bed.hosts {
+        wait_until("the trouble is told", || told(host) > 0);
+    }
+    sleep(Duration::from_secs(2));
+    for host in &bed.hosts {
+        assert_eq!(told(host), 1, "{} tells the same again and again", host.name);
+        host.inside("rmdir /var/lib/holdfast/agent/probed");
+    }
+
     // What is uncollected is not thrown away.
     project.run(&["apply", "-y"]).exits(0);
     wait_for(&project, "the mending is seen", |agent| {
@@ -153,6 +191,7 @@ fn an_agent_is_installed_probes_reports_and_leaves_without_a_trace() {
             "/usr/local/bin/holdfast-agent",
             "/var/lib/holdfast/agent",
             "/etc/init.d/holdfast-agent",
+            "/var/log/holdfast-agent.log",
             "/etc/systemd/system/holdfast-agent.service",
         ] {
             assert!(!exists(host, path), "{} still has {path}", host.name);

@@ -1,7 +1,7 @@
 //! The built-in blueprint of `holdfast agent install`: what an agent on a host is made of, as resources.
 //!
 //! ```text
-//! script.holdfast-agent-state              STATE/agent, removed last
+//! script.holdfast-agent-state              STATE/agent, removed last, and the log of SysV's script with it
 //! file./usr/local/bin/holdfast-agent       the binary
 //! file.UNIT or file.INIT-SCRIPT            for the init that runs
 //! service.holdfast-agent                   running, enabled, restarted when one of the files changes
@@ -33,6 +33,9 @@ const UNIT_PATH: &str = "/etc/systemd/system/holdfast-agent.service";
 /// Where SysV's scripts lie; on Red Hat's systems a link leads there.
 const INIT_SCRIPT_PATH: &str = "/etc/init.d/holdfast-agent";
 
+/// Where the daemon's messages go under SysV; systemd has its journal.
+const LOG_PATH: &str = "/var/log/holdfast-agent.log";
+
 /// What root's agent uses when the inventory says nothing.
 const STATE_DIR_DEFAULT: &str = "/var/lib/holdfast";
 
@@ -45,7 +48,7 @@ const INIT_SCRIPT: &str = include_str!("holdfast-agent.init");
 /// `STATE` is given; the daemon makes the folder too, but what Holdfast put there must be in the ledger.
 const STATE_CHECK: &str = r#"test -d "$STATE/agent""#;
 const STATE_APPLY: &str = "umask 077\nmkdir -p \"$STATE/agent\"\n";
-const STATE_UNDO: &str = "rm -rf \"$STATE/agent\"\n";
+const STATE_UNDO: &str = "rm -rf \"$STATE/agent\"\nrm -f @LOG@ @LOG@.1\n";
 
 /// Why a host can't have the agent.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -101,7 +104,10 @@ pub fn resources(
         Init::Sysv => (INIT_SCRIPT_PATH, INIT_SCRIPT, "0755"),
         Init::None => return Err(InstallRefused::NoInit),
     };
-    let init_text = init_text.replace("@BINARY@", AGENT_PATH).replace("@STATE@", state_dir);
+    let init_text = init_text
+        .replace("@BINARY@", AGENT_PATH)
+        .replace("@STATE@", state_dir)
+        .replace("@LOG@", LOG_PATH);
     let mut binary_file = file(AGENT_PATH, blobs.insert(binary.bytes.clone()), "0755");
     // No diff of machine code: its old text is never asked for.
     binary_file.sensitive = true;
@@ -140,7 +146,7 @@ fn state(state_dir: &str, blobs: &mut Blobs) -> DesiredResource {
             name,
             check: STATE_CHECK.to_owned(),
             apply: blobs.insert(STATE_APPLY.as_bytes()),
-            undo: Some(blobs.insert(STATE_UNDO.as_bytes())),
+            undo: Some(blobs.insert(STATE_UNDO.replace("@LOG@", LOG_PATH).into_bytes())),
             env: env.clone(),
         }),
     );

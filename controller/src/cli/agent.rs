@@ -26,9 +26,10 @@ use holdfast_inventory::HostName;
 use holdfast_inventory::document::parse_duration_ms;
 use holdfast_plan::content::Blobs;
 use holdfast_plan::ids::Timestamp;
+use holdfast_plan::outcome::Outcome;
 use holdfast_plan::planner::Mode;
 use holdfast_plan::resource::DesiredResource;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// Exit code when a host was refused: the same as of a failed host.
 const REFUSED: i32 = 2;
@@ -51,26 +52,27 @@ async fn install(global: &Global, args: &AgentInstallArgs) -> CliResult<i32> {
     let fleet = fleet(&project, global);
     let targets = without_agent(project.targets(&hosts)?);
     let mut blobs = Blobs::default();
-    let (desired, refused) = resources_of(&store, &fleet, &targets, &binary, &mut blobs).await?;
+    let Made {
+        desired,
+        refused,
+        unasked,
+    } = resources_of(&store, &fleet, &targets, &binary, &mut blobs).await?;
     tell_refused(&refused, global.json);
     let mut code = if refused.is_empty() { 0 } else { REFUSED };
-    let refused: BTreeSet<&HostName> = refused.iter().map(|(host, _)| host).collect();
-    let targets: Vec<Target> = targets
-        .into_iter()
-        .filter(|target| !refused.contains(&target.name))
-        .collect();
+    let targets = without(targets, &refused);
     if !targets.is_empty() {
         let wanted = Wanted {
-            targets: targets.clone(),
+            targets,
             desired,
             blobs,
             mode: Mode::Converge,
             scope: planning::Scope::Agent,
+            unasked,
         };
-        code = code.max(
-            carry_out::plan_and_run(&store, &fleet, &wanted, PlanView::default(), options(args.yes, global)).await?,
-        );
-        let failed = probes::push_probes(&store, &fleet, targets, Some(every_s))
+        code |=
+            carry_out::plan_and_run(&store, &fleet, &wanted, PlanView::default(), options(args.yes, global)).await?;
+        let reached = without(wanted.targets, &wanted.unasked);
+        let failed = probes::push_probes(&store, &fleet, reached, Some(every_s))
             .await
             .map_err(|error| store_error(&error))?;
         tell_unpushed(failed.iter().map(|(host, error)| (host, error)));
@@ -79,24 +81,32 @@ async fn install(global: &Global, args: &AgentInstallArgs) -> CliResult<i32> {
     Ok(code)
 }
 
-/// What each host shall have. A host that could not be asked is left to the plan, which asks it again and tells.
+/// What each host shall have, and which have no say in it.
+#[derive(Default)]
+struct Made {
+    desired: BTreeMap<HostName, Vec<DesiredResource>>,
+    /// Hosts that can't have the agent, with the reason.
+    refused: Vec<(HostName, String)>,
+    /// Hosts that did not say what they are.
+    unasked: Vec<(HostName, Outcome)>,
+}
+
 async fn resources_of(
     store: &Store,
     fleet: &Fleet,
     targets: &[Target],
     binary: &AgentBinary,
     blobs: &mut Blobs,
-) -> CliResult<(BTreeMap<HostName, Vec<DesiredResource>>, Vec<(HostName, String)>)> {
+) -> CliResult<Made> {
     let observed = observe(store, fleet, targets.to_vec(), &BTreeMap::new(), Mode::Converge)
         .await
         .map_err(|error| store_error(&error))?;
-    let mut desired = BTreeMap::new();
-    let mut refused = Vec::new();
+    let mut all = Made::default();
     for (target, (host, result)) in targets.iter().zip(observed) {
         let known = match result {
             Ok(known) => known,
             Err(outcome) => {
-                refused.push((host, outcome.message()));
+                all.unasked.push((host, outcome));
                 continue;
             }
         };
@@ -110,12 +120,12 @@ async fn resources_of(
         );
         match made {
             Ok(resources) => {
-                desired.insert(host, resources);
+                all.desired.insert(host, resources);
             }
-            Err(error) => refused.push((host, error.to_string())),
+            Err(error) => all.refused.push((host, error.to_string())),
         }
     }
-    Ok((desired, refused))
+    Ok(all)
 }
 
 async fn status(global: &Global, args: &PatternArgs) -> CliResult<i32> {
@@ -150,8 +160,8 @@ async fn status(global: &Global, args: &PatternArgs) -> CliResult<i32> {
                     },
                     status.pending.to_string(),
                 ],
-                Ok(None) => without(host, "none"),
-                Err(_) => without(host, "?"),
+                Ok(None) => blank(host, "none"),
+                Err(_) => blank(host, "?"),
             });
         }
         data_line(&table.trim_fmt());
@@ -161,7 +171,7 @@ async fn status(global: &Global, args: &PatternArgs) -> CliResult<i32> {
     Ok(if failed { 4 } else { 0 })
 }
 
-fn without(host: &HostName, what: &str) -> [String; 6] {
+fn blank(host: &HostName, what: &str) -> [String; 6] {
     let dash = || "-".to_owned();
     [host.to_string(), what.to_owned(), dash(), dash(), dash(), dash()]
 }
@@ -219,43 +229,24 @@ async fn remove(global: &Global, args: &AgentRemoveArgs) -> CliResult<i32> {
     let store = open_store(&project).await?;
     let fleet = fleet(&project, global);
     let targets = without_agent(project.targets(&hosts)?);
-    let refused: Vec<(HostName, String)> = ask(&fleet, targets.clone())
-        .await
-        .into_iter()
-        .filter_map(|(host, result)| match result {
+    let mut refused = Vec::new();
+    let mut unasked = Vec::new();
+    for (host, result) in ask(&fleet, targets.clone()).await {
+        match result {
             // Without an agent there is nothing to lose; the ledger tells what is left to take away.
-            Ok(None) => None,
-            Ok(Some(status)) if status.pending == 0 => None,
+            Ok(None) => {}
+            Ok(Some(status)) if status.pending == 0 => {}
             Ok(Some(status)) => {
-                let reports = if status.pending == 1 {
-                    "report waits"
-                } else {
-                    "reports wait"
-                };
-                Some((
-                    host.clone(),
-                    format!(
-                        "{} {reports} to be collected and would be lost\n    holdfast collect {host}",
-                        status.pending
-                    ),
-                ))
+                let why = uncollected(&host, status.pending);
+                refused.push((host, why));
             }
-            Err(error) => Some((
-                host,
-                format!(
-                    "can't tell whether reports wait to be collected: {error}\n    {}",
-                    error.hint()
-                ),
-            )),
-        })
-        .collect();
+            // Reports may wait there: that can't be told, so nothing is taken away.
+            Err(error) => unasked.push((host, outcomes::unreachable(&error))),
+        }
+    }
     tell_refused(&refused, global.json);
     let mut code = if refused.is_empty() { 0 } else { REFUSED };
-    let refused: BTreeSet<&HostName> = refused.iter().map(|(host, _)| host).collect();
-    let targets: Vec<Target> = targets
-        .into_iter()
-        .filter(|target| !refused.contains(&target.name))
-        .collect();
+    let targets = without(targets, &refused);
     if !targets.is_empty() {
         let wanted = Wanted {
             targets,
@@ -263,13 +254,24 @@ async fn remove(global: &Global, args: &AgentRemoveArgs) -> CliResult<i32> {
             blobs: Blobs::default(),
             mode: Mode::Converge,
             scope: planning::Scope::Agent,
+            unasked,
         };
-        code = code.max(
-            carry_out::plan_and_run(&store, &fleet, &wanted, PlanView::default(), options(args.yes, global)).await?,
-        );
+        code |=
+            carry_out::plan_and_run(&store, &fleet, &wanted, PlanView::default(), options(args.yes, global)).await?;
     }
     tell_traffic(global, &fleet, None);
     Ok(code)
+}
+
+fn uncollected(host: &HostName, pending: u64) -> String {
+    let reports = if pending == 1 { "report waits" } else { "reports wait" };
+    format!("{pending} {reports} to be collected and would be lost\n    holdfast collect {host}")
+}
+
+/// The targets that a list does not name.
+fn without<T>(mut targets: Vec<Target>, named: &[(HostName, T)]) -> Vec<Target> {
+    targets.retain(|target| !named.iter().any(|(host, _)| *host == target.name));
+    targets
 }
 
 fn options(yes: bool, global: &Global) -> carry_out::Options {

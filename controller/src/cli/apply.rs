@@ -65,6 +65,7 @@ pub async fn run(global: &Global, args: &ApplyArgs) -> CliResult<i32> {
             blobs: desired.blobs,
             mode: Mode::Converge,
             scope: planning::Scope::Project,
+            unasked: Vec::new(),
         };
         carry_out::plan_and_run(&store, &fleet, &wanted, view, options).await?
     };

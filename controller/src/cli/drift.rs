@@ -32,6 +32,7 @@ pub async fn run(global: &Global, args: &DriftArgs) -> CliResult<i32> {
         blobs: Blobs::default(),
         mode: Mode::Drift,
         scope: planning::Scope::All,
+        unasked: Vec::new(),
     };
     let planned = planning::make(&store, &fleet, &wanted).await?;
     record(&store, &planned).await?;

@@ -24,6 +24,7 @@ pub async fn run(global: &Global, args: &PlanArgs) -> CliResult<i32> {
         blobs: desired.blobs,
         mode: Mode::Converge,
         scope: planning::Scope::Project,
+        unasked: Vec::new(),
     };
     let planned = planning::make(&store, &fleet, &wanted).await?;
     if let Some(file) = &args.out {

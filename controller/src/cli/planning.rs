@@ -63,6 +63,8 @@ pub struct Wanted {
     pub mode: Mode,
     /// Which part of the ledgers counts.
     pub scope: Scope,
+    /// Targets that could not be asked a moment ago: they are not asked again, and are told as unobserved.
+    pub unasked: Vec<(HostName, Outcome)>,
 }
 
 /// A plan and what it was made from.
@@ -81,11 +83,13 @@ pub struct Planned {
 
 /// Observes and plans.
 pub async fn make(store: &Store, fleet: &Fleet, wanted: &Wanted) -> CliResult<Planned> {
-    let observed = observe(store, fleet, wanted.targets.clone(), &wanted.desired, wanted.mode)
+    let is_asked = |target: &&Target| !wanted.unasked.iter().any(|(host, _)| *host == target.name);
+    let asked = wanted.targets.iter().filter(is_asked).cloned().collect();
+    let observed = observe(store, fleet, asked, &wanted.desired, wanted.mode)
         .await
         .map_err(|error| store_error(&error))?;
     let mut known = BTreeMap::new();
-    let mut unobserved = Vec::new();
+    let mut unobserved = wanted.unasked.clone();
     for (host, result) in observed {
         match result {
             Ok(found) => {
