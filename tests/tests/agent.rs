@@ -102,7 +102,7 @@ fn an_agent_is_installed_probes_reports_and_leaves_without_a_trace() {
     ] {
         let ended = project.run(command).exits(4);
         ended
-            .says("not observed: old")
+            .says("old unreachable")
             .says("1 unreachable")
             .says_not("refused: old");
     }
