@@ -1,5 +1,6 @@
 //! What a newcomer does first: the demo, a project of `init`, and what the README shows.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -111,4 +112,72 @@ fn every_command_has_help_with_an_example() {
         .filter(|command| !text(&run(Path::new("/"), &[command, "--help"])).contains("Example"))
         .collect();
     assert!(silent.is_empty(), "no example in the help of {silent:?}");
+}
+
+/// The words in backquotes of a piece of Markdown, but for those in brackets.
+fn words(markdown: &str) -> Vec<String> {
+    let mut outside = String::new();
+    let mut depth = 0_u32;
+    for letter in markdown.chars() {
+        match letter {
+            '(' => depth += 1,
+            ')' => depth = depth.saturating_sub(1),
+            _ if depth == 0 => outside.push(letter),
+            _ => {}
+        }
+    }
+    outside.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+}
+
+fn keys(object: &serde_json::Value) -> BTreeSet<String> {
+    object.as_object().expect("an object").keys().cloned().collect()
+}
+
+#[test]
+fn the_json_documents_are_as_the_book_says() {
+    let folder = tempfile::tempdir().expect("a folder");
+    assert_eq!(run(folder.path(), &["init", "fleet"]).status.code(), Some(0));
+    let project = folder.path().join("fleet");
+    // Nothing of this test outside of its folder.
+    for name in ["holdfast.toml", "inventory.toml", "blueprints/first.toml"] {
+        let text = fs::read_to_string(project.join(name)).expect("init wrote it");
+        let own = folder.path().join("root");
+        fs::write(
+            project.join(name),
+            text.replace("/tmp/holdfast-first", own.to_str().expect("UTF-8")),
+        )
+        .expect("written");
+    }
+    fs::create_dir(folder.path().join("root")).expect("a folder");
+    let applied = run(&project, &["apply", "-y"]);
+    assert_eq!(applied.status.code(), Some(0), "{}", text(&applied));
+
+    let book = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/json.md");
+    let book = fs::read_to_string(book).expect("the book");
+    let rows = book.lines().filter_map(|line| {
+        let (command, told) = line.strip_prefix("| `holdfast ")?.split_once("` | ")?;
+        Some((command.to_owned(), told.to_owned()))
+    });
+    let mut seen = 0;
+    for (command, told) in rows {
+        let arguments: Vec<&str> = command.split(' ').collect();
+        let output = run(&project, &arguments);
+        let document: serde_json::Value = serde_json::from_slice(&output.stdout)
+            .unwrap_or_else(|error| panic!("{command}: {error}: {}", text(&output)));
+        assert_eq!(document["schema"], 1, "{command}");
+        let mut expected = BTreeSet::from(["schema".to_owned()]);
+        for part in told.split(';') {
+            let (top, of_each) = part.split_once(": list of").unwrap_or((part, ""));
+            let top = words(top.split(':').next().unwrap_or_default());
+            let listed = top.last().map(|name| &document[name]);
+            if let Some(first) = listed.and_then(|list| list.get(0)).filter(|_| !of_each.is_empty()) {
+                let always = of_each.split("and with").next().unwrap_or_default();
+                assert_eq!(keys(first), words(always).into_iter().collect(), "{command}: {first}");
+            }
+            expected.extend(top);
+        }
+        assert_eq!(keys(&document), expected, "{command}");
+        seen += 1;
+    }
+    assert!(seen >= 11, "only {seen} documents are described");
 }
