@@ -181,6 +181,8 @@ impl Host {
             .arg(&file)
             // yash reads no program with names beyond ASCII unless it is started in a locale that has them.
             .env("LC_ALL", "C.UTF-8")
+            // The sandbox covers /home, and posh dies at its start in a folder that it can't find the way to.
+            .current_dir("/")
             .stdin(std::process::Stdio::null())
             .output()
             .expect("the shell runs");
