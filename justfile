@@ -14,7 +14,11 @@ test *NAME:
 
 # The newcomer's tour.
 demo *ARGS:
-    cargo run --release -- demo {{ARGS}}
+    cargo run --release -p holdfast -- demo {{ARGS}}
+
+# Three hundred embedded hosts, with the memory and the traffic of each command.
+fleet:
+    cargo run --release -p holdfast -- demo --hosts 300 -v
 
 # The static agent that hosts get: target/x86_64-unknown-linux-gnu/agent/holdfast-agent.
 agent:
