@@ -176,9 +176,12 @@ fn addresses(list: &[Address]) -> String {
 
 /// The summary line: `Plan: 4 to create, 1 to update, 0 to replace, 0 to delete`, or that there is nothing to do.
 pub fn summary(plan: &Plan) -> String {
+    if plan.hosts.is_empty() {
+        return "No plan: no host could be observed".to_owned();
+    }
     let nothing =
         |host: &HostPlan| host.refusals.is_empty() && host.changes.iter().all(|change| change.action == Action::NoOp);
-    if !plan.hosts.is_empty() && plan.hosts.iter().all(nothing) {
+    if plan.hosts.iter().all(nothing) {
         let hosts = plan.hosts.len();
         return format!(
             "Nothing to do: {hosts} host{} as desired",
