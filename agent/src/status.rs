@@ -19,6 +19,7 @@ pub(crate) fn gather(paths: &Paths) -> Result<Status, PathError> {
         probes_digest: probes.digest,
         interval_s: probes.interval_s,
         state_dir: paths.state.display().to_string(),
+        now_ms: Some(daemon::now_ms()),
         ..Status::default()
     };
     if let Some(spool) = Spool::open(&paths.spool())? {

@@ -339,6 +339,9 @@ pub struct Status {
     /// The folder it keeps its things in, for people.
     #[prost(string, tag = "9")]
     pub state_dir: String,
+    /// What the host's clock says, in milliseconds since 1970: the times of reports are by it. An older agent says nothing.
+    #[prost(int64, optional, tag = "10")]
+    pub now_ms: Option<i64>,
 }
 
 /// Are you there?

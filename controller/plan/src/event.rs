@@ -30,7 +30,7 @@ pub const EVENT_VERSION: u32 = 1;
 pub struct Record {
     /// The version of the format.
     pub v: u32,
-    /// When it was recorded. For people; nothing is decided by it.
+    /// When it was recorded. For people; it decides only whether an agent's report is older than what we saw ourselves.
     pub at: Timestamp,
     /// What happened.
     pub event: Event,
@@ -245,7 +245,7 @@ pub enum Event {
         seq: u64,
         /// SHA-256 of the report's bytes.
         digest: String,
-        /// When the agent made it, by the host's clock.
+        /// When the agent made it, by our clock: the host's may be wrong, and is compared with ours at the collection.
         observed_at: Timestamp,
         /// What its probes found.
         resources: BTreeMap<Address, Attributes>,

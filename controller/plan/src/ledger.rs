@@ -3,10 +3,10 @@
 use crate::address::{Address, ResourceType};
 use crate::change::Action;
 use crate::event::{Event, IntendedStep, Intent, Resolution};
-use crate::ids::AttemptId;
+use crate::ids::{AttemptId, Timestamp};
 use crate::lifecycle::{Phase, Transition, next_phase};
 use crate::observation::{Attributes, StepReport, StepStatus};
-use crate::resource::DesiredResource;
+use crate::resource::{Comparison, DesiredResource};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -47,6 +47,9 @@ pub struct LedgerEntry {
     pub applied: Attributes,
     /// The order in which it entered; undo runs in reverse.
     pub sequence: u64,
+    /// When its phase was last told by what somebody saw; a report of an agent that is older says nothing any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seen: Option<Timestamp>,
 }
 
 impl Ledger {
@@ -87,9 +90,9 @@ pub struct OpenJob {
 }
 
 impl LedgerFold {
-    /// Takes one event; `ledger` is the one of [`Event::machine`]. Total: an event that says nothing about a ledger,
-    /// or comes twice, changes nothing.
-    pub fn apply(&mut self, ledger: &mut Ledger, event: &Event) {
+    /// Takes one event that was recorded `at` a time; `ledger` is the one of [`Event::machine`]. Total: an event that
+    /// says nothing about a ledger, or comes twice, changes nothing.
+    pub fn apply(&mut self, ledger: &mut Ledger, at: Timestamp, event: &Event) {
         match event {
             Event::AttemptIntended(intent) => {
                 self.open.entry(intent.attempt.clone()).or_insert_with(|| OpenJob {
@@ -97,21 +100,38 @@ impl LedgerFold {
                     ended: 0,
                 });
             }
-            Event::StepReported { attempt, report, .. } => self.step(ledger, attempt, report),
+            Event::StepReported { attempt, report, .. } => self.step(ledger, at, attempt, report),
             Event::JobEnded { attempt, .. } => {
                 self.open.remove(attempt);
             }
-            Event::Adopted { desired, applied, .. } => adopt(ledger, desired, applied),
+            Event::Adopted { desired, applied, .. } => {
+                adopt(ledger, desired, applied);
+                seen(ledger, &desired.address, at);
+            }
             Event::Forgotten { address, .. } => drop_entry(ledger, address),
             Event::DriftSeen { drifted, mended, .. } => {
                 for address in drifted.keys() {
                     go(ledger, address, Transition::SeenToDiffer);
+                    seen(ledger, address, at);
                 }
                 for address in mended {
                     go(ledger, address, Transition::SeenInOrder);
+                    seen(ledger, address, at);
                 }
             }
-            Event::Resolved { address, how, .. } => resolve(ledger, address.as_ref(), how),
+            Event::ReportRecorded {
+                observed_at, resources, ..
+            } => {
+                for (address, attributes) in resources {
+                    agent_saw(ledger, *observed_at, address, attributes);
+                }
+            }
+            Event::Resolved { address, how, .. } => {
+                resolve(ledger, address.as_ref(), how);
+                if let Some(address) = address {
+                    seen(ledger, address, at);
+                }
+            }
             Event::RunStarted { .. }
             | Event::RunEnded { .. }
             | Event::PlanSaved { .. }
@@ -121,12 +141,11 @@ impl LedgerFold {
             | Event::CommandIntended { .. }
             | Event::JobStarted { .. }
             | Event::AttemptEnded { .. }
-            | Event::ReportRecorded { .. }
             | Event::LeaseBroken { .. } => {}
         }
     }
 
-    fn step(&mut self, ledger: &mut Ledger, attempt: &AttemptId, report: &StepReport) {
+    fn step(&mut self, ledger: &mut Ledger, at: Timestamp, attempt: &AttemptId, report: &StepReport) {
         let Some(job) = self.open.get_mut(attempt) else { return };
         if report.index <= job.ended {
             return;
@@ -146,6 +165,7 @@ impl LedgerFold {
             Action::Delete => undo_reported(ledger, step, report),
             Action::Create | Action::Update | Action::Replace | Action::Unknown => {
                 apply_reported(ledger, step, report);
+                seen(ledger, &step.address, at);
             }
             // These have no step; a log that says otherwise changes nothing.
             Action::Adopt | Action::Forget | Action::NoOp => return,
@@ -227,6 +247,7 @@ fn begin_apply(ledger: &mut Ledger, step: &IntendedStep, report: &StepReport) {
             before_digest: None,
             applied: Attributes::default(),
             sequence,
+            seen: None,
         });
     let Ok(next) = next_phase(entry.phase, Transition::ApplyBegun) else {
         return;
@@ -276,12 +297,34 @@ fn adopt(ledger: &mut Ledger, desired: &DesiredResource, applied: &Attributes) {
             before_digest: None,
             applied: Attributes::default(),
             sequence,
+            seen: None,
         });
     if let Ok(next) = next_phase(entry.phase, Transition::Adopted) {
         entry.phase = next;
         entry.desired = desired.clone();
         entry.applied = applied.clone();
     }
+}
+
+/// Notes when somebody saw a resource, or decided about it.
+fn seen(ledger: &mut Ledger, address: &Address, at: Timestamp) {
+    if let Some(entry) = ledger.entries.get_mut(address) {
+        entry.seen = Some(at);
+    }
+}
+
+/// Takes what an agent saw, unless somebody looked after it.
+fn agent_saw(ledger: &mut Ledger, at: Timestamp, address: &Address, found: &Attributes) {
+    let Some(entry) = ledger.entries.get(address).filter(|entry| entry.seen <= Some(at)) else {
+        return;
+    };
+    let transition = match entry.desired.resource.lifecycle().compare(found) {
+        Comparison::Same => Transition::SeenInOrder,
+        Comparison::Absent | Comparison::Differs(_) | Comparison::Replace(_) => Transition::SeenToDiffer,
+        Comparison::CannotTell(_) | Comparison::Refused(_) => return,
+    };
+    go(ledger, address, transition);
+    seen(ledger, address, at);
 }
 
 fn drop_entry(ledger: &mut Ledger, address: &Address) {

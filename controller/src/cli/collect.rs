@@ -123,6 +123,8 @@ async fn take_all(
 ) -> Result<Taken, Missed> {
     let doing = |error| Missed::Store(store_error(&error));
     let status = session.status().await?;
+    // Reports are dated by the host's clock, and compared with what we saw by ours.
+    let ahead_ms = status.now_ms.map_or(0, |theirs| theirs - now().0);
     let mut taken = Taken::default();
     let known = store.reports(host).await.map_err(doing)?;
     let in_spool = known
@@ -138,7 +140,7 @@ async fn take_all(
             return Err(broken("its reports are not in order, or of another spool").into());
         }
         last = report.seq;
-        let (event, unreadable) = recorded(store, host, machine, &report).await?;
+        let (event, unreadable) = recorded(store, host, machine, &report, ahead_ms).await?;
         taken.unreadable = unreadable.or(taken.unreadable);
         taken.recorded += 1;
         events.push(event);
@@ -179,6 +181,7 @@ async fn recorded(
     host: &HostName,
     machine: &MachineId,
     report: &Report,
+    ahead_ms: i64,
 ) -> Result<(Event, Option<String>), Missed> {
     let (resources, unreadable) = match resources(store, report).await.map_err(Missed::Store)? {
         Ok(resources) => (resources, None),
@@ -190,7 +193,7 @@ async fn recorded(
         spool: report.spool.clone(),
         seq: report.seq,
         digest: sha256_hex(&report.bytes),
-        observed_at: Timestamp(report.at_ms),
+        observed_at: Timestamp(report.at_ms.saturating_sub(ahead_ms)),
         resources,
     };
     Ok((event, unreadable))

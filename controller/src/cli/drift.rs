@@ -3,17 +3,13 @@
 use crate::cli::args::{DriftArgs, Global};
 use crate::cli::error::CliResult;
 use crate::cli::planning::{self, Planned, Wanted};
-use crate::cli::{fleet, open_store, recorded, store_error, tell_traffic};
+use crate::cli::{fleet, open_store, recorded, tell_traffic};
 use crate::load::{Project, Scope};
-use crate::now;
-use crate::store::Store;
 use crate::view::fold::fold;
 use crate::view::plan::{PlanView, render_host};
 use crate::view::terminal::{BOLD, data, data_line, paint};
-use holdfast_plan::change::{Action, HostPlan};
+use holdfast_plan::change::HostPlan;
 use holdfast_plan::content::Blobs;
-use holdfast_plan::event::Event;
-use holdfast_plan::lifecycle::Phase;
 use holdfast_plan::planner::Mode;
 use std::collections::BTreeMap;
 
@@ -35,7 +31,6 @@ pub async fn run(global: &Global, args: &DriftArgs) -> CliResult<i32> {
         unasked: Vec::new(),
     };
     let planned = planning::make(&store, &fleet, &wanted).await?;
-    record(&store, &planned).await?;
     if global.json {
         data_line(&planning::document(&planned).to_string());
     } else {
@@ -43,40 +38,6 @@ pub async fn run(global: &Global, args: &DriftArgs) -> CliResult<i32> {
     }
     tell_traffic(global, &fleet, planned.forks);
     Ok(planning::exit_code(&planned, args.detailed_exitcode))
-}
-
-/// Records what newly differs, and what is in order again. Seeing the same twice is no event.
-async fn record(store: &Store, planned: &Planned) -> CliResult<()> {
-    let mut events = Vec::new();
-    for host in &planned.plan.hosts {
-        let (Some(machine), Some(known)) = (&host.machine, planned.known.get(&host.host)) else {
-            continue;
-        };
-        let phase = |address| known.ledger.entries.get(address).map(|entry| entry.phase);
-        let mut drifted = BTreeMap::new();
-        let mut mended = Vec::new();
-        for change in &host.changes {
-            match (change.action, phase(&change.address)) {
-                (Action::Create | Action::Update | Action::Replace, Some(Phase::Ready)) => {
-                    drifted.insert(change.address.clone(), change.observed.clone());
-                }
-                (Action::NoOp, Some(Phase::Drifted)) => mended.push(change.address.clone()),
-                _ => {}
-            }
-        }
-        if !drifted.is_empty() || !mended.is_empty() {
-            events.push(Event::DriftSeen {
-                host: host.host.clone(),
-                machine: machine.clone(),
-                drifted,
-                mended,
-            });
-        }
-    }
-    if !events.is_empty() {
-        store.append(now(), events).await.map_err(|error| store_error(&error))?;
-    }
-    Ok(())
 }
 
 fn show(planned: &Planned, args: &DriftArgs) {

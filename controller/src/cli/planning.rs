@@ -12,10 +12,12 @@ use crate::view::sanitize::one_line;
 use crate::view::terminal::{DIM, RED, note, paint};
 use crate::{SystemIds, now};
 use holdfast_inventory::HostName;
-use holdfast_plan::change::{Action, Change, Plan};
+use holdfast_plan::change::{Action, Change, Plan, Reason};
 use holdfast_plan::content::Blobs;
+use holdfast_plan::event::Event;
 use holdfast_plan::ids::PlanId;
 use holdfast_plan::ledger::{Ledger, LedgerEntry};
+use holdfast_plan::lifecycle::Phase;
 use holdfast_plan::outcome::Outcome;
 use holdfast_plan::planner::{Mode, PlanInput, plan_host, refuse_shared_machines};
 use holdfast_plan::resource::DesiredResource;
@@ -125,6 +127,7 @@ pub async fn make(store: &Store, fleet: &Fleet, wanted: &Wanted) -> CliResult<Pl
         at: now(),
         hosts,
     };
+    record_drift(store, &plan, &known).await?;
     Ok(Planned {
         plan,
         unobserved,
@@ -132,6 +135,41 @@ pub async fn make(store: &Store, fleet: &Fleet, wanted: &Wanted) -> CliResult<Pl
         blobs,
         forks,
     })
+}
+
+/// Records what newly differs though no blueprint changed, and what is in order again. Seeing the same twice is no
+/// event.
+async fn record_drift(store: &Store, plan: &Plan, known: &BTreeMap<HostName, Known>) -> CliResult<()> {
+    let mut events = Vec::new();
+    for host in &plan.hosts {
+        let (Some(machine), Some(known)) = (&host.machine, known.get(&host.host)) else {
+            continue;
+        };
+        let phase = |address| known.ledger.entries.get(address).map(|entry| entry.phase);
+        let mut drifted = BTreeMap::new();
+        let mut mended = Vec::new();
+        for change in &host.changes {
+            match (&change.reason, phase(&change.address)) {
+                (Reason::Drifted { .. }, Some(Phase::Ready)) => {
+                    drifted.insert(change.address.clone(), change.observed.clone());
+                }
+                (Reason::AlreadyAsDesired, Some(Phase::Drifted)) => mended.push(change.address.clone()),
+                _ => {}
+            }
+        }
+        if !drifted.is_empty() || !mended.is_empty() {
+            events.push(Event::DriftSeen {
+                host: host.host.clone(),
+                machine: machine.clone(),
+                drifted,
+                mended,
+            });
+        }
+    }
+    if !events.is_empty() {
+        store.append(now(), events).await.map_err(|error| store_error(&error))?;
+    }
+    Ok(())
 }
 
 /// Adds the bytes that ledgers refer to: undo scripts, and what drift is compared with.

@@ -138,7 +138,7 @@ async fn projections_are_what_the_fold_of_the_events_says(one: Store, two: Store
         let (mut fold, mut ledgers) = (LedgerFold::default(), BTreeMap::<MachineId, Ledger>::new());
         for event in &events {
             if let Some(machine) = event.machine() {
-                fold.apply(ledgers.entry(machine.clone()).or_default(), event);
+                fold.apply(ledgers.entry(machine.clone()).or_default(), NOW, event);
             }
         }
         for (machine, ledger) in ledgers {
@@ -689,7 +689,7 @@ impl Random {
     fn decision(&mut self, host: &str, machine: &str) -> Option<Event> {
         let (host, machine) = (HostName::from(host), MachineId(machine.to_owned()));
         let address = Address::new(ResourceType::Directory, self.pick(&["/a", "/b", "/d"]));
-        match self.below(5) {
+        match self.below(6) {
             0 => Some(Event::Adopted {
                 host,
                 machine,
@@ -709,6 +709,16 @@ impl Random {
                 address: Some(address),
                 how: self.pick(&[Resolution::Retry, Resolution::Accept, Resolution::Taint]),
                 by: "ann".to_owned(),
+            }),
+            4 => Some(Event::ReportRecorded {
+                host,
+                machine,
+                // Two reports of one spool and number would be one.
+                spool: format!("s{}", self.below(usize::from(u16::MAX))),
+                seq: 1,
+                digest: "d".to_owned(),
+                observed_at: Timestamp(NOW.0 + [-1, 1][self.below(2)]),
+                resources: BTreeMap::from([(address, Attributes(vec![("type".to_owned(), "absent".to_owned())]))]),
             }),
             _ => None,
         }

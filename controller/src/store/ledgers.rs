@@ -8,7 +8,7 @@ use super::projections::{decode, encode, word};
 use super::sqlite;
 use holdfast_plan::content::sha256_hex;
 use holdfast_plan::event::{Event, Intent};
-use holdfast_plan::ids::{AttemptId, MachineId};
+use holdfast_plan::ids::{AttemptId, MachineId, Timestamp};
 use holdfast_plan::ledger::{Ledger, LedgerEntry, LedgerFold, OpenJob};
 use sqlx::{Row, SqliteConnection};
 use std::collections::BTreeMap;
@@ -47,9 +47,9 @@ impl Loaded {
         })
     }
 
-    /// Carries an event into the ledger.
-    pub(super) fn apply(&mut self, event: &Event) {
-        self.fold.apply(&mut self.now, event);
+    /// Carries an event that was recorded `at` a time into the ledger.
+    pub(super) fn apply(&mut self, at: Timestamp, event: &Event) {
+        self.fold.apply(&mut self.now, at, event);
     }
 
     /// Writes the rows in which the ledger differs from what was read.

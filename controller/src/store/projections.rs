@@ -185,7 +185,7 @@ impl<'p> Projector<'p> {
         if let Some(machine) = event.machine() {
             self.load(connection, machine).await?;
             let loaded = self.ledgers.get_mut(machine).expect("loaded in the line before");
-            loaded.apply(event);
+            loaded.apply(at, event);
         }
         Ok(())
     }

@@ -137,7 +137,7 @@ pub struct AgentReport {
     pub number: u64,
     /// SHA-256 of its bytes.
     pub digest: String,
-    /// When the agent made it, by the host's clock.
+    /// When the agent made it, by our clock.
     pub observed: Timestamp,
     /// When it was recorded here.
     pub recorded: Timestamp,

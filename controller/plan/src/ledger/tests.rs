@@ -4,7 +4,7 @@ use super::*;
 use crate::event::JobEnded;
 use crate::ids::{MachineId, PlanId, RunId};
 use crate::observation::JobEnd;
-use crate::resource::{Ensure, File, Resource, Service};
+use crate::resource::{Directory, Ensure, File, Resource, Service};
 use proptest::prelude::*;
 
 fn machine() -> MachineId {
@@ -100,16 +100,20 @@ fn ended(name: &str, ended: JobEnded) -> Event {
     }
 }
 
+/// When everything is recorded, where a test says nothing else.
+const NOW: Timestamp = Timestamp(1_000);
+
 fn fold(events: &[Event]) -> (Ledger, LedgerFold) {
     let (mut ledger, mut fold) = (Ledger::default(), LedgerFold::default());
     for event in events {
-        fold.apply(&mut ledger, event);
+        fold.apply(&mut ledger, NOW, event);
     }
     (ledger, fold)
 }
 
 const ABSENT: &[(&str, &str)] = &[("type", "absent")];
 const THERE: &[(&str, &str)] = &[("type", "file")];
+const DIRECTORY: &[(&str, &str)] = &[("type", "directory")];
 const RUNNING: &[(&str, &str)] = &[("running", "yes")];
 
 #[test]
@@ -280,6 +284,92 @@ fn any_log() -> impl Strategy<Value = Vec<Event>> {
     })
 }
 
+fn directory(path: &str) -> DesiredResource {
+    let resource = Resource::Directory(Directory {
+        path: path.to_owned(),
+        ensure: Ensure::Present,
+        mode: None,
+        owner: None,
+        group: None,
+    });
+    desired(resource, &format!("directory.{path}"))
+}
+
+/// A report of an agent about the directory `/x`.
+fn agent_report(seq: u64, observed_at: i64, found: &[(&str, &str)]) -> Event {
+    Event::ReportRecorded {
+        host: "web01".into(),
+        machine: machine(),
+        spool: "s".to_owned(),
+        seq,
+        digest: String::new(),
+        observed_at: Timestamp(observed_at),
+        resources: BTreeMap::from([(directory("/x").address, attributes(found))]),
+    }
+}
+
+#[test]
+fn what_an_agent_saw_is_drift_until_somebody_saw_it_in_order_later() {
+    let address = directory("/x").address;
+    let phase_after = |events: &[(i64, Event)]| {
+        let (mut ledger, mut fold) = (Ledger::default(), LedgerFold::default());
+        let applied = [
+            intent("a", vec![(Action::Create, directory("/x"))], &[]),
+            report("a", 1, StepStatus::Changed, ABSENT, DIRECTORY),
+            ended("a", JobEnded::Ended { end: JobEnd::Completed }),
+        ];
+        for event in &applied {
+            fold.apply(&mut ledger, NOW, event);
+        }
+        for (at, event) in events {
+            fold.apply(&mut ledger, Timestamp(*at), event);
+        }
+        ledger.entries[&address].phase
+    };
+    let gone = |seq, at| (9_000, agent_report(seq, at, ABSENT));
+    let there = |seq, at| (9_000, agent_report(seq, at, DIRECTORY));
+    let mended = |at| {
+        let event = Event::DriftSeen {
+            host: "web01".into(),
+            machine: machine(),
+            drifted: BTreeMap::new(),
+            mended: vec![address.clone()],
+        };
+        (at, event)
+    };
+    let cases = [
+        (vec![gone(1, 2_000)], Phase::Drifted, "seen after the apply"),
+        (
+            vec![gone(1, 500)],
+            Phase::Ready,
+            "seen before the apply, collected after it",
+        ),
+        (
+            vec![gone(1, 2_000), there(2, 3_000)],
+            Phase::Ready,
+            "the agent itself saw it in order",
+        ),
+        (
+            vec![gone(1, 2_000), mended(3_000)],
+            Phase::Ready,
+            "a later plan saw it in order",
+        ),
+        (
+            vec![gone(1, 2_000), mended(3_000), gone(2, 2_500)],
+            Phase::Ready,
+            "an older report came late",
+        ),
+        (
+            vec![gone(1, 2_000), mended(3_000), gone(2, 3_500)],
+            Phase::Drifted,
+            "it drifted again",
+        ),
+    ];
+    for (events, phase, why) in cases {
+        assert_eq!(phase_after(&events), phase, "{why}");
+    }
+}
+
 proptest! {
     #[test]
     fn a_log_cut_at_every_prefix_recovers(events in any_log()) {
@@ -291,7 +381,7 @@ proptest! {
             let mut rest = LedgerFold { open: serde_json::from_str(&open).expect("it was stored") };
             // Delivery is at least once: the last event may come again.
             for event in &events[cut.saturating_sub(1)..] {
-                rest.apply(&mut ledger, event);
+                rest.apply(&mut ledger, NOW, event);
             }
             prop_assert_eq!(&(ledger, rest), &whole, "cut at {}", cut);
         }
@@ -308,7 +398,7 @@ proptest! {
         let (mut ledger, mut fold) = (Ledger::default(), LedgerFold::default());
         for event in &events {
             let owed = ledger.owed.len();
-            fold.apply(&mut ledger, event);
+            fold.apply(&mut ledger, NOW, event);
             if ledger.owed.len() < owed {
                 let restarted = matches!(
                     event,

@@ -102,7 +102,7 @@ impl Host {
     }
 
     fn record(&mut self, event: &Event) {
-        self.fold.apply(&mut self.ledger, event);
+        self.fold.apply(&mut self.ledger, Timestamp(0), event);
     }
 
     /// Carries out a plan as the runner does, up to and without step `dies_before`; the one before it ends unheard of
