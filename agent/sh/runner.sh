@@ -20,6 +20,13 @@ hf_why() {
 }
 
 hf_refuse_because() {
+  case $1 in
+  *'I/O error'*)
+    # All that the printf of some shells says of a full disk, too; dd says why.
+    hf_a=$(dd if=/dev/zero of="$hf_state/why" bs=1024 count=8 2>&1) || set -- "$hf_a"
+    rm -f "$hf_state/why"
+    ;;
+  esac
   hf_why "$1"
   [ -z "$hf_claimed" ] || rm -rf "$hf_claimed"
   hf_refuse "$hf_kind" "${1%%$hf_nl*}"

@@ -249,11 +249,20 @@ impl Running {
 
     /// Interrupts it as Ctrl-C does.
     pub fn interrupt(&self) {
+        self.signal(rustix::process::Signal::INT);
+    }
+
+    /// Stops it where it is, as a machine that hangs does.
+    pub fn stop(&self) {
+        self.signal(rustix::process::Signal::STOP);
+    }
+
+    fn signal(&self, signal: rustix::process::Signal) {
         let pid = i32::try_from(self.child.id())
             .ok()
             .and_then(rustix::process::Pid::from_raw)
             .expect("a process id");
-        rustix::process::kill_process(pid, rustix::process::Signal::INT).expect("it is ours");
+        rustix::process::kill_process(pid, signal).expect("it is ours");
     }
 
     /// Waits for its end.

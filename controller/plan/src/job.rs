@@ -168,3 +168,20 @@ fn restarts(plan: &HostPlan) -> BTreeMap<Address, Vec<u32>> {
     }
     restarts
 }
+/// Says in words how a host differs from the fingerprint of its plan: the job knows resources by number only.
+pub fn stale_in_words(plan: &HostPlan, what: &str) -> String {
+    let changes = planned(plan);
+    let side = |text: &str| {
+        let (id, attribute) = text.split_once(' ')?;
+        let change = changes.get(id.parse::<usize>().ok()?)?;
+        Some((change.address.to_string(), attribute.to_owned()))
+    };
+    let Some((was, is)) = what.split_once(" -> ") else {
+        return what.to_owned();
+    };
+    match (side(was), side(is)) {
+        (Some((address, was)), Some((other, is))) if address == other => format!("{address}: {was} -> {is}"),
+        (Some((address, _)), _) | (None, Some((address, _))) => format!("{address} is not what it was"),
+        (None, None) => what.to_owned(),
+    }
+}

@@ -72,6 +72,16 @@ pub enum FailureKind {
         /// The code.
         code: i32,
     },
+    /// The step ended with a code, and its last words say that a disk is full.
+    DiskFull {
+        /// The code.
+        code: i32,
+    },
+    /// The step ended with a code, and its last words say that a file system is mounted read-only.
+    ReadOnly {
+        /// The code.
+        code: i32,
+    },
     /// A signal ended it.
     Signal {
         /// Its name.
@@ -309,12 +319,12 @@ impl RefusalKind {
                 "if the host was re-imaged, `holdfast resolve HOST accept` begins anew; else check its `address`"
             }
             Self::DiskFull => "free space or inodes where `state_dir` lies and where the resource lives",
-            Self::ReadOnly => "remount it read-write, or move `state_dir`",
+            Self::ReadOnly => "remount it read-write, or set another `state_dir` in the inventory",
             Self::NoStateDir => "it has to be a folder of the user's own with mode 0700; see `state_dir`",
             Self::Exists => "run the command again; it asks the host what became of it",
             Self::Transfer => "run the command again; if it repeats, look for a failing disk or link",
             Self::NoTool => "install what is named, or narrow the resource with `on`",
-            Self::Stale => "plan again",
+            Self::Stale => "look at a new plan, then apply that: holdfast plan",
             Self::Locked => "wait for it; `holdfast unlock` breaks the lock of a dead one",
             Self::Leased => "wait for it; `holdfast unlock` breaks the lease of a dead one",
             Self::Plan => "see the plan's messages for this host",
@@ -348,7 +358,7 @@ impl Outcome {
                 why: SkipReason::MaxFailures,
             } => "not started: too many hosts failed".to_owned(),
             Self::Held { why } => with_detail("held", why),
-            Self::Cancelled => "not started: cancelled".to_owned(),
+            Self::Cancelled => "not started: the run was interrupted before its turn".to_owned(),
         }
     }
 
@@ -400,6 +410,8 @@ impl FailureKind {
     pub fn message(&self) -> String {
         match self {
             Self::Exit { code } => format!("ended with code {code}"),
+            Self::DiskFull { code } => format!("no space left on the host (ended with code {code})"),
+            Self::ReadOnly { code } => format!("a file system is mounted read-only (ended with code {code})"),
             Self::Signal { name } => format!("ended by signal {name}"),
             Self::NotConverged { missing } => {
                 format!("ended well, but the host does not show: {}", missing.join("; "))
@@ -416,7 +428,13 @@ impl FailureKind {
     pub fn hint(&self) -> &'static str {
         match self {
             Self::Exit { .. } | Self::Signal { .. } => "mend the cause, then apply again: it goes on from this step",
-            Self::NotConverged { .. } => "the step is not idempotent, or something on the host changes it back",
+            Self::DiskFull { .. } => {
+                "free space or inodes where it writes, then apply again: it goes on from this step"
+            }
+            Self::ReadOnly { .. } => "remount it read-write, then apply again: it goes on from this step",
+            Self::NotConverged { .. } => {
+                "the step does not do what its probe looks for, or something changes it back: mend one of them"
+            }
             Self::NotReady => "look at `ready.check` on the host, or raise its timeout",
             Self::NotCaptured { .. } => "free space where `state_dir` lies",
             Self::Interrupted => "the next plan probes what is there and goes on",

@@ -184,6 +184,8 @@ pub async fn run(
         } else if let Some(why) = held(store, &planned, &host).await? {
             let outcome = Outcome::Held { why: why.to_string() };
             Work::Settled { outcome }
+        } else if let Some(outcome) = outdated(store, &planned, &host).await? {
+            Work::Settled { outcome }
         } else if let Some(plan) = plans.get(&host) {
             match work_of(plan) {
                 Work::Job => {
@@ -287,6 +289,24 @@ async fn held(store: &Store, planned: &Planned, host: &HostName) -> CliResult<Op
     }
     let known = store.host(host).await.map_err(|error| store_error(&error))?;
     Ok(known.and_then(|known| known.held))
+}
+
+/// A saved plan is for the machine that was there when it was made. The host would refuse it too, but not know why.
+async fn outdated(store: &Store, planned: &Planned, host: &HostName) -> CliResult<Option<Outcome>> {
+    let plan = planned.plan.hosts.iter().find(|plan| plan.host == *host);
+    let Some(plan) = plan.filter(|_| !planned.known.contains_key(host)) else {
+        return Ok(None);
+    };
+    let machine = store.machine_of(host).await.map_err(|error| store_error(&error))?;
+    if machine == plan.machine {
+        return Ok(None);
+    }
+    let detail = match &plan.machine {
+        None => "this plan, or another one, was applied to it since".to_owned(),
+        Some(machine) => format!("the plan is for machine {machine}, which is no longer behind this name"),
+    };
+    let kind = RefusalKind::Stale;
+    Ok(Some(Outcome::Refused { kind, detail }))
 }
 
 fn is_changed(host: &HostPlan) -> bool {
@@ -418,7 +438,7 @@ fn confirmed(hosts: usize) -> CliResult<bool> {
     if !can_ask() {
         return Err(CliError::hinted(
             "there is no terminal to ask on; nothing was changed",
-            "look at `holdfast plan`, then use -y",
+            "look at the plan, then use -y",
         ));
     }
     let question = format!("\nChange {hosts} host{}?", if hosts == 1 { "" } else { "s" });

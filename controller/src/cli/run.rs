@@ -105,7 +105,7 @@ pub async fn run(global: &Global, args: &RunArgs) -> CliResult<i32> {
     drop(progress);
     match &view {
         View::Gathered(view) => view.show(&report),
-        View::Streamed(view) => view.finish(),
+        View::Streamed(view) => view.finish(&report),
         View::NdJson(view) => view.finish(&report),
     }
     if !global.json && (report.hosts.len() > 1 || report.tally.ok == 0) {

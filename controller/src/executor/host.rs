@@ -12,7 +12,8 @@ use holdfast_agent::reply::{JobState as HostJobState, Record, Refusal};
 use holdfast_inventory::HostName;
 use holdfast_plan::content::Content;
 use holdfast_plan::ids::{AttemptId, MachineId};
-use holdfast_plan::observation::{JobReport, JobState};
+use holdfast_plan::job::stale_in_words;
+use holdfast_plan::observation::{JobEnd, JobReport, JobState};
 use holdfast_plan::outcome::{FailureKind, Outcome, UnreachableKind, Unreached};
 use holdfast_plan::run::Input;
 use std::collections::BTreeMap;
@@ -170,7 +171,14 @@ impl Shared {
         let job = reply.jobs.get(attempt.as_str());
         let report = job.and_then(|job| job.report(attempt.as_str()));
         match (report, failed) {
-            (Some(report), _) if report.state != JobState::Running => self.say(Input::JobOver { host, report }).await,
+            (Some(mut report), _) if report.state != JobState::Running => {
+                if let (Some(JobEnd::Stale { what }), Assignment::Job(job)) =
+                    (&mut report.end, &self.work(&host).assignment)
+                {
+                    *what = stale_in_words(&job.plan, what);
+                }
+                self.say(Input::JobOver { host, report }).await;
+            }
             // The host answered in full and knows no such job: it never began.
             (None, None) => {
                 let report = JobReport {
@@ -238,9 +246,19 @@ impl Shared {
         let program = program::run(&nonce, &command.command);
         let mut handler = CommandHandler::new(&host, &nonce, Arc::clone(output));
         let deadline = tokio::time::Instant::now() + command.timeout;
-        let ended = session.run(program, &mut handler, deadline).await;
+        let mut abandoned = self.abandoned.subscribe();
+        let ended = tokio::select! {
+            ended = session.run(program, &mut handler, deadline) => Some(ended),
+            _ = abandoned.wait_for(|abandoned| *abandoned) => None,
+        };
         let began = handler.began();
         let collected = handler.finish();
+        let Some(ended) = ended else {
+            // What came until now is kept, and there is no time for farewells.
+            let why = "it was left running".to_owned();
+            output.over(&host, &Outcome::Unknown { why: why.clone() }, collected);
+            return self.say(Input::Lost { host, attempt, why }).await;
+        };
         let input = match ended {
             Ok(end) if began || end.exit == Some(0) => {
                 let outcome = match (end.exit, end.signal) {

@@ -34,12 +34,14 @@ use holdfast_plan::run::{Input, Run, RunSpec, Task};
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 /// How long one exchange that follows a job may last before it is begun anew. Steps have their own timeouts on the
 /// host; this only bounds a connection that looks alive and says nothing.
 const FOLLOW_TIMEOUT: Duration = Duration::from_secs(6 * 3600);
+/// How long abandoned commands may take to hand over what they printed: it is there already.
+const FAREWELL: Duration = Duration::from_millis(200);
 /// How long the host may take to remove the folders of a job.
 const ACK_TIMEOUT: Duration = Duration::from_secs(60);
 /// Inputs waiting to be handled: a few per host that is worked on. A full queue makes hosts wait, not memory grow.
@@ -113,6 +115,8 @@ struct Shared {
     // A session is used by one task at a time; the mutex only makes it shareable, and is never waited for.
     sessions: DashMap<HostName, Mutex<Box<dyn Session>>>,
     inputs: mpsc::Sender<Input>,
+    /// Becomes true when ad-hoc commands are no longer waited for.
+    abandoned: watch::Sender<bool>,
 }
 
 /// Carries the run out to its end and gives its report.
@@ -126,6 +130,7 @@ pub async fn execute(execution: Execution, spec: RunSpec, started: Event) -> Res
         execution,
         sessions: DashMap::new(),
         inputs,
+        abandoned: watch::Sender::new(false),
     });
     let mut run = Run::new(spec, Box::new(SystemIds));
     let mut queue: VecDeque<Task> = run.handle(Input::Begin).into();
@@ -208,7 +213,17 @@ pub async fn execute(execution: Execution, spec: RunSpec, started: Event) -> Res
             first = interrupts.next() => {
                 let under_way: Vec<HostName> = run.in_flight().into_iter().cloned().collect();
                 shared.execution.progress.print(&interrupt::message(first, &under_way, shared.execution.command.is_some()));
-                Some(if first { Input::Cancel } else { Input::Abandon })
+                if !first && !shared.abandoned.send_replace(true) && shared.execution.command.is_some() {
+                    // Those that have begun hand over what they printed, and end; then the rest is left.
+                    let inputs = shared.inputs.clone();
+                    work.spawn(async move {
+                        tokio::time::sleep(FAREWELL).await;
+                        let _ = inputs.send(Input::Abandon).await;
+                    });
+                    None
+                } else {
+                    Some(if first { Input::Cancel } else { Input::Abandon })
+                }
             }
         };
         if let Some(input) = input {

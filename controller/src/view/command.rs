@@ -103,14 +103,22 @@ impl Streamed {
         }
     }
 
-    /// Shows lines that never ended.
-    pub fn finish(&self) {
+    /// Shows lines that never ended, and the hosts whose turn never came.
+    pub fn finish(&self, report: &Report) {
         let mut rests = self.rests.lock().unwrap_or_else(PoisonError::into_inner);
         let mut left: Vec<_> = rests.drain().filter(|(_, rest)| !rest.is_empty()).collect();
         left.sort_by(|((a, _), _), ((b, _), _)| a.cmp(b));
         drop(rests);
         for ((host, stream), rest) in left {
             self.line(&host, stream, &rest);
+        }
+        let unstarted = report.hosts.iter().filter_map(|(host, row)| {
+            let outcome = row.outcome.as_ref()?;
+            matches!(outcome, Outcome::Skipped { .. } | Outcome::Cancelled).then(|| (host.clone(), ending(outcome)))
+        });
+        for block in fold(unstarted) {
+            self.progress
+                .print(format!("{}: {}", block.title(), block.text).trim_end());
         }
     }
 }

@@ -36,7 +36,10 @@ fn host_text(row: &HostReport, told: bool) -> String {
         text.push_str(&format!("\n    {}", paint(DIM, "why: see above")));
         return text;
     }
-    let bad = row.outcome.as_ref().filter(|outcome| outcome.is_bad());
+    let bad = row
+        .outcome
+        .as_ref()
+        .filter(|outcome| !matches!(outcome, Outcome::Ok | Outcome::Changed { .. }));
     if let Some(outcome) = bad {
         text.push_str(&format!("\n    {}", one_line(&outcome.message())));
     }

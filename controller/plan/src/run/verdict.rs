@@ -22,7 +22,7 @@ pub(super) fn outcome_of(report: &JobReport) -> (Outcome, bool) {
     let bad = report.steps.iter().find_map(|step| match &step.status {
         StepStatus::Unchanged | StepStatus::Changed | StepStatus::Left { .. } => None,
         StepStatus::Begun => Some(failed(FailureKind::Interrupted)),
-        StepStatus::Failed { code } => Some(failed(FailureKind::Exit { code: *code })),
+        StepStatus::Failed { code } => Some(failed(failure(*code, &step.output))),
         StepStatus::NotConverged { missing } => Some(failed(FailureKind::NotConverged {
             missing: missing.clone(),
         })),
@@ -50,6 +50,47 @@ pub(super) fn outcome_of(report: &JobReport) -> (Outcome, bool) {
     (outcome, true)
 }
 
+/// How many of the last lines of a failed step tell why. Ours end with what the system said and what was being done.
+const TELLING_LINES_MAX: usize = 4;
+
+/// Tells a full disk and a read-only mount from other failures, by the system's own words.
+fn failure(code: i32, output: &[u8]) -> FailureKind {
+    let words = String::from_utf8_lossy(output);
+    let said = |text: &str| {
+        words
+            .lines()
+            .rev()
+            .take(TELLING_LINES_MAX)
+            .any(|line| line.contains(text))
+    };
+    if said("No space left on device") || said("Disk quota exceeded") {
+        FailureKind::DiskFull { code }
+    } else if said("Read-only file system") {
+        FailureKind::ReadOnly { code }
+    } else {
+        FailureKind::Exit { code }
+    }
+}
+
 fn failed(kind: FailureKind) -> Outcome {
     Outcome::Failed { kind, address: None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_and_a_read_only_mount_are_told_from_other_failures() {
+        let full = b"cat: write error: No space left on device\ncannot write /srv/x\n";
+        assert_eq!(failure(1, full), FailureKind::DiskFull { code: 1 });
+        let mount = b"step: 814: cannot create /srv/x: Read-only file system\ncannot write /srv/x\n";
+        assert_eq!(failure(2, mount), FailureKind::ReadOnly { code: 2 });
+        let before = [full.as_slice(), b"1\n2\n3\n4\n"].concat();
+        assert_eq!(
+            failure(7, &before),
+            FailureKind::Exit { code: 7 },
+            "it went on after that"
+        );
+    }
 }
