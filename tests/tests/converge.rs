@@ -158,7 +158,11 @@ fn ten_hosts_converge_drift_are_mended_and_are_put_back() {
         .run(&["plan", "--detailed-exitcode"])
         .exits(0)
         .says("Nothing to do: 10 hosts are as desired");
-    project.run(&["apply", "-y"]).exits(0).says("10 hosts: 10 ok");
+    project
+        .run(&["apply", "-y"])
+        .exits(0)
+        .says("(10) ok ok=10 changed=0 failed=0 skipped=0")
+        .says("10 hosts: 10 ok");
     project.run(&["drift", "--detailed-exitcode"]).exits(0).says("No drift");
 
     // A change by hand is found, and only it is mended.
@@ -173,7 +177,11 @@ fn ten_hosts_converge_drift_are_mended_and_are_put_back() {
         .says("sys03")
         .says_not("sys02")
         .says("Drift: 1 resource on 1 of 10 hosts");
-    project.run(&["apply", "-y"]).exits(0).says("10 hosts: 9 ok, 1 changed");
+    project
+        .run(&["apply", "-y"])
+        .exits(0)
+        .says("sys03 changed ok=9 changed=2 failed=0 skipped=0")
+        .says("10 hosts: 9 ok, 1 changed");
     wait_for_start(drifted, &fleet::conf("sys03"));
     for ((host, untouched), started) in bed.hosts.iter().zip(&untouched).zip(&started) {
         if host.name == "sys03" {

@@ -388,6 +388,14 @@ impl Outcome {
         )
     }
 
+    /// Tells whether the host was worked on to an end, good or bad.
+    pub fn went_through(&self) -> bool {
+        matches!(
+            self,
+            Self::Ok | Self::Changed { .. } | Self::Failed { .. } | Self::TimedOut { .. }
+        )
+    }
+
     /// Gives the word under which it is counted.
     pub fn word(&self) -> &'static str {
         match self {

@@ -1,6 +1,7 @@
 //! The report of a run: a fold of its events, the same for a live run, an old one and the dashboard.
 
 use crate::address::Address;
+use crate::change::{Action, Plan};
 use crate::event::{Event, RunKind};
 use crate::exit_code::ExitCode;
 use crate::ids::{AttemptId, RunId};
@@ -32,10 +33,10 @@ struct Job {
     reported: BTreeSet<u32>,
 }
 
-/// What came of a run on one host: steps counted as `ok changed failed skipped`.
+/// What came of a run on one host: resources counted as `ok changed failed skipped`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct HostReport {
-    /// Steps that had nothing to do.
+    /// Steps that had nothing to do; with [`Report::count_as_desired`] the resources that needed no step, too.
     pub ok: u32,
     /// Steps that changed something.
     pub changed: u32,
@@ -97,6 +98,22 @@ impl Report {
 
     fn is_ours(&self, run: &RunId) -> bool {
         self.run.as_ref() == Some(run)
+    }
+
+    /// Counts what a plan found as desired: it needs no step, so no event tells of it.
+    pub fn count_as_desired(&mut self, plan: &Plan) {
+        for host in &plan.hosts {
+            let as_desired = host
+                .changes
+                .iter()
+                .filter(|change| matches!(change.action, Action::NoOp | Action::Adopt))
+                .count();
+            let row = self.hosts.get_mut(&host.host);
+            // Of the others nothing is known by now.
+            if let Some(row) = row.filter(|row| row.outcome.as_ref().is_some_and(Outcome::went_through)) {
+                row.ok += u32::try_from(as_desired).unwrap_or(u32::MAX);
+            }
+        }
     }
 
     fn step(&mut self, attempt: &AttemptId, report: &StepReport) {

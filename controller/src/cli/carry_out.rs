@@ -234,10 +234,11 @@ pub async fn run(
         command: None,
         output: None,
     };
-    let report = execute(execution, RunSpec { hosts: tasks, limits }, started)
+    let mut report = execute(execution, RunSpec { hosts: tasks, limits }, started)
         .await
         .map_err(doing)?;
     store.release(&leases).await.map_err(doing)?;
+    report.count_as_desired(&planned.plan);
     tell(&run, &report, &told, options.json);
     if options.push_probes {
         push_probes(store, fleet, changed).await?;

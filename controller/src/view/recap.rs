@@ -24,14 +24,13 @@ pub fn render(report: &Report, told: &BTreeSet<HostName>) -> String {
 }
 
 fn host_text(row: &HostReport, told: bool) -> String {
-    let mut text = format!(
-        "{} ok={} changed={} failed={} skipped={}",
-        row.outcome.as_ref().map_or_else(|| "not ended".to_owned(), word),
-        row.ok,
-        row.changed,
-        row.failed,
-        row.skipped
-    );
+    let mut text = row.outcome.as_ref().map_or_else(|| "not ended".to_owned(), word);
+    if row.ok + row.changed + row.failed + row.skipped > 0 {
+        text.push_str(&format!(
+            " ok={} changed={} failed={} skipped={}",
+            row.ok, row.changed, row.failed, row.skipped
+        ));
+    }
     if told {
         text.push_str(&format!("\n    {}", paint(DIM, "why: see above")));
         return text;
