@@ -192,6 +192,9 @@ fn differs(case: &Case<'_>) -> Verdict {
             unreachable!("the rules before take every one of these")
         }
     };
+    // A script's check tells only whether it passes; what nobody has run yet is not there, as far as anybody knows.
+    let never_ran = case.entry.is_none() && case.desired.address.kind == ResourceType::Script;
+    let action = if never_ran { Action::Create } else { action };
     let reason = match case.entry {
         None if action == Action::Create => Reason::NotThere,
         None => Reason::DiffersFromBlueprint { differences },

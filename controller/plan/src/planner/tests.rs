@@ -375,7 +375,7 @@ fn adopted_resources_and_those_without_undo_are_forgotten() {
     let plan = host.plan(&wanted, Mode::Converge);
     assert_eq!(
         actions(&plan),
-        named(&[("package.web", Action::Adopt), ("script.join", Action::Update)])
+        named(&[("package.web", Action::Adopt), ("script.join", Action::Create)])
     );
     host.apply(&plan, None, false);
     let plan = host.plan(&[], Mode::Converge);
