@@ -80,10 +80,32 @@ fn blocks(markdown: &str, language: &str) -> Vec<String> {
         .collect()
 }
 
+fn readme() -> String {
+    let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md");
+    fs::read_to_string(readme).expect("the README")
+}
+
+#[test]
+fn the_session_of_the_readme_is_what_the_demo_prints() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let output = run(folder.path(), &["demo", "--folder", "demo"]);
+    let shown = text(&output);
+    assert_eq!(output.status.code(), Some(0), "{shown}");
+    let mut printed = shown.lines();
+    let session = blocks(&readme(), "text").remove(0);
+    assert!(session.lines().count() > 40, "a whole session: {session}");
+    for line in session.lines().filter(|line| !line.is_empty()) {
+        // In the same order: what was printed before is not looked at again.
+        assert!(
+            printed.any(|it| it == line),
+            "the demo does not print, or not in this order: {line}\n{shown}"
+        );
+    }
+}
+
 #[test]
 fn the_examples_of_the_readme_are_valid() {
-    let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md");
-    let examples = blocks(&fs::read_to_string(readme).expect("the README"), "toml");
+    let examples = blocks(&readme(), "toml");
     assert_eq!(examples.len(), 2, "an inventory and a blueprint");
     let folder = tempfile::tempdir().expect("a folder");
     fs::create_dir(folder.path().join("blueprints")).expect("a folder");
