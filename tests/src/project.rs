@@ -266,14 +266,19 @@ impl Running {
     }
 
     /// Waits for its end.
-    pub fn wait(mut self) -> Ended {
+    pub fn wait(self) -> Ended {
+        self.wait_at_most(PATIENCE)
+    }
+
+    /// Waits for the end of what takes longer than others.
+    pub fn wait_at_most(mut self, patience: Duration) -> Ended {
         let mut memory_kib = 0;
         let status = loop {
             memory_kib = memory_kib.max(peak_memory_kib(self.child.id()));
             if let Some(status) = self.child.try_wait().expect("it is ours") {
                 break Some(status);
             }
-            if self.began.elapsed() > PATIENCE {
+            if self.began.elapsed() > patience {
                 self.child.kill().expect("it is ours");
                 self.child.wait().expect("it is ours");
                 break None;
@@ -291,7 +296,7 @@ impl Running {
             memory_kib,
             took: self.began.elapsed(),
         };
-        assert!(status.is_some(), "did not end within {PATIENCE:?}: {ended}");
+        assert!(status.is_some(), "did not end within {patience:?}: {ended}");
         ended
     }
 }
