@@ -12,8 +12,7 @@ use std::process::Command;
 struct Mount(PathBuf);
 
 impl Mount {
-    /// Mounts a tmpfs; `None`, with a word on stderr, where that is not allowed.
-    #[expect(clippy::print_stderr, reason = "a test that can't run here says so")]
+    /// Mounts a tmpfs; `None`, and says so, where that is not allowed.
     fn tmpfs(at: &Path, options: &str) -> Option<Self> {
         std::fs::create_dir_all(at).expect("the folder is ours");
         let mounted = Command::new("mount")
@@ -22,7 +21,7 @@ impl Mount {
             .status()
             .is_ok_and(|status| status.success());
         if !mounted {
-            eprintln!("skipped: mounting a tmpfs needs root");
+            host::skip::skip("mounting a tmpfs needs root");
         }
         mounted.then(|| Self(at.to_owned()))
     }

@@ -125,10 +125,7 @@ impl Bed {
     pub fn start(specs: &[HostSpec<'_>]) -> Option<Self> {
         let images = images();
         if !rustix::process::geteuid().is_root() || !images.join("edition").is_file() {
-            #[expect(clippy::print_stderr, reason = "a test that can't run here says so")]
-            {
-                eprintln!("skipped: real hosts need root and the images of tests/bed/prepare");
-            }
+            crate::skip::skip("real hosts need root and the images of tests/bed/prepare");
             return None;
         }
         let (number, slot) = take_slot();

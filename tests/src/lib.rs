@@ -5,5 +5,6 @@ pub mod fleet;
 pub mod gate;
 pub mod project;
 pub mod simulator;
+mod skip;
 pub mod slow;
 pub mod snapshot;

@@ -94,10 +94,7 @@ pub fn has_static_agent() -> bool {
     let triple = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
     let found = target.is_some_and(|target| target.join(triple).join("agent/holdfast-agent").is_file());
     if !found {
-        #[expect(clippy::print_stderr, reason = "a test that can't run here says so")]
-        {
-            eprintln!("skipped: there is no static holdfast-agent; `just agent` builds one");
-        }
+        crate::skip::skip("there is no static holdfast-agent; `just agent` builds one");
     }
     found
 }

@@ -1,5 +1,8 @@
 //! A host for tests: a folder as its state, a shell that runs programs, and a reply that is decoded.
 
+#[path = "../../../tests/src/skip.rs"]
+pub(crate) mod skip;
+
 use holdfast_agent::program::{self, Nonce, ObserveRequest, Part, StartRequest};
 use holdfast_agent::reply::{Decoder, JobEnd, JobState, Record, Refusal, StepStatus};
 use std::io::{Read, Write};
@@ -20,8 +23,7 @@ pub(crate) const SHELLS: [&str; 8] = [
     "zsh --emulate sh",
 ];
 
-/// Gives the shells that are on this machine; names the others on stderr.
-#[expect(clippy::print_stderr, reason = "a shell that is missing is said, never passed over")]
+/// Gives the shells that are on this machine; says which others there are none of.
 fn shells() -> Vec<&'static str> {
     SHELLS
         .into_iter()
@@ -30,7 +32,7 @@ fn shells() -> Vec<&'static str> {
             let found = std::env::var_os("PATH")
                 .is_some_and(|path| std::env::split_paths(&path).any(|folder| folder.join(name).exists()));
             if !found {
-                eprintln!("skipped: {name} is not on this machine");
+                skip::skip(&format!("{name} is not on this machine"));
             }
             found
         })

@@ -14,6 +14,9 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+#[path = "../../../tests/src/skip.rs"]
+mod skip;
+
 /// One case.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -567,7 +570,7 @@ fn run_all(shell: &[&'static str], tools: &'static str) {
     if Command::new(shell[0]).arg("-c").arg(":").output().is_err()
         && Command::new("which").arg(shell[0]).output().is_err()
     {
-        println_skipped(shell[0]);
+        skip::skip(&format!("{} is not on this machine", shell[0]));
         return;
     }
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/resources");
@@ -587,7 +590,10 @@ fn run_all(shell: &[&'static str], tools: &'static str) {
         let case: Case = toml::from_str(&fs::read_to_string(&file).expect("readable"))
             .unwrap_or_else(|error| panic!("{}: {error}", file.display()));
         if (case.root_only && !is_root) || (case.sandbox && !can_unshare) {
-            println_skipped("a case that needs root, or a mount namespace of its own");
+            skip::skip(&format!(
+                "{} needs root or a mount namespace of its own",
+                file.file_name().expect("a name").display()
+            ));
             continue;
         }
         if case.not_under.iter().any(|name| name == shell[0]) {
@@ -611,11 +617,6 @@ fn run_all(shell: &[&'static str], tools: &'static str) {
     }
     assert!(count > 10, "the cases are there");
     assert!(failures.is_empty(), "{shell:?}:\n{}", failures.join("\n"));
-}
-
-#[expect(clippy::print_stderr, reason = "a skipped test has to say so")]
-fn println_skipped(what: &str) {
-    eprintln!("SKIPPED: {what}");
 }
 
 macro_rules! shells {

@@ -11,6 +11,10 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
+#[path = "../../../tests/src/skip.rs"]
+mod skip;
+pub(crate) use skip::skip;
+
 /// Keeps what a program prints, and answers the line READY with a payload.
 #[derive(Default)]
 pub(crate) struct Collect {
@@ -90,12 +94,6 @@ pub(crate) fn target(address: SocketAddr, user: &str, identity: Option<&Path>) -
     target
 }
 
-/// Says why a test did nothing.
-#[expect(clippy::print_stderr, reason = "the runner shows it")]
-pub(crate) fn skip(why: &str) {
-    eprintln!("SKIPPED: {why}");
-}
-
 pub(crate) fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
@@ -103,6 +101,18 @@ pub(crate) fn is_root() -> bool {
 pub(crate) fn whoami() -> String {
     let output = Command::new("id").arg("-un").output().expect("id is POSIX");
     String::from_utf8_lossy(&output.stdout).trim().to_owned()
+}
+
+/// Tells whether an SSH server would run programs for the user of this test, and says so if not.
+pub(crate) fn can_log_in() -> bool {
+    let entry = Command::new("getent").args(["passwd", &whoami()]).output();
+    let entry = entry.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
+    let entry = entry.unwrap_or_default();
+    let refused = ["/nologin", "/false"].iter().any(|name| entry.trim().ends_with(name));
+    if refused {
+        skip("the login shell of this user runs no programs");
+    }
+    !refused
 }
 
 pub(crate) fn free_address() -> SocketAddr {
@@ -155,6 +165,9 @@ impl Sshd {
         let program = Path::new("/usr/sbin/sshd");
         if !program.exists() {
             skip("sshd is not installed");
+            return None;
+        }
+        if !can_log_in() {
             return None;
         }
         if is_root() {
