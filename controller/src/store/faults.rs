@@ -8,7 +8,8 @@ use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 #[path = "../../../tests/src/skip.rs"]
 mod skip;
@@ -63,15 +64,69 @@ async fn the_folder_and_the_file_are_for_their_owner_only() {
     assert!(names.is_empty(), "no draft is left: {names:?}");
 }
 
+/// Starts `name` of this file as a process of its own, with the store's path in `variable`.
+fn child(name: &str, variable: &str, path: &Path) -> Child {
+    Command::new(std::env::current_exe().expect("this test"))
+        .args(["--exact", &format!("store::faults::{name}"), "--nocapture"])
+        .env(variable, path)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("this test again")
+}
+
+/// Says to the child below which file to open.
+const OPENER: &str = "HOLDFAST_TEST_OPEN";
+
+/// Says whose store it opened; does nothing unless called by the test below.
+#[tokio::test]
+async fn child_that_opens() {
+    let Ok(path) = std::env::var(OPENER) else { return };
+    let store = Store::open(path).await.expect("opened");
+    writeln!(std::io::stderr().lock(), "controller {}", store.chain()).expect("a reader");
+    store.close().await;
+}
+
 #[tokio::test]
 async fn ten_processes_may_make_the_store_at_once() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let tasks: Vec<_> = (0..10).map(|_| tokio::spawn(Store::open(file(&folder)))).collect();
-    let mut ids = std::collections::BTreeSet::new();
-    for task in tasks {
-        ids.insert(task.await.expect("no panic").expect("opened").chain().to_owned());
+    for round in 0..5 {
+        let folder = tempfile::tempdir().expect("a folder");
+        let openers: Vec<_> = (0..10)
+            .map(|_| child("child_that_opens", OPENER, &file(&folder)))
+            .collect();
+        let mut controllers = std::collections::BTreeSet::new();
+        for opener in openers {
+            let output = opener.wait_with_output().expect("waited for");
+            let said = String::from_utf8(output.stderr).expect("utf-8");
+            let controller = said.lines().find_map(|line| line.strip_prefix("controller "));
+            controllers.insert(controller.unwrap_or_else(|| panic!("round {round}: {said}")).to_owned());
+        }
+        assert_eq!(controllers.len(), 1, "round {round}: all of them are one controller");
     }
-    assert_eq!(ids.len(), 1, "all of them are one controller");
+}
+
+#[tokio::test]
+async fn a_store_that_another_has_locked_is_waited_for() {
+    let folder = tempfile::tempdir().expect("a folder");
+    filled(&file(&folder), 3).await;
+    // As a restored backup is: without the write-ahead log, so that opening it has to switch that on.
+    tamper(&file(&folder), "PRAGMA journal_mode = DELETE").await;
+    let mut other = sqlx::sqlite::SqliteConnectOptions::new()
+        .filename(file(&folder))
+        .connect()
+        .await
+        .expect("a connection");
+    sqlx::raw_sql("BEGIN IMMEDIATE")
+        .execute(&mut other)
+        .await
+        .expect("locked");
+    let opening = tokio::spawn(Store::open(file(&folder)));
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert!(!opening.is_finished(), "it waits");
+    sqlx::raw_sql("COMMIT").execute(&mut other).await.expect("unlocked");
+    let store = opening.await.expect("no panic").expect("opened when it was free");
+    assert_eq!(store.verify_chain().await.expect("readable"), Ok(3));
 }
 
 #[tokio::test]
@@ -208,7 +263,7 @@ async fn a_newer_schema_and_a_foreign_database_are_refused() {
     assert!(message.contains("not a store of holdfast"), "{message}");
     fs::write(file(&folder), "[store]\nurl = \"sqlite:x\"\n").expect("written");
     let message = refusal(Store::open(file(&folder)).await);
-    assert!(message.contains("does not begin like a database"), "{message}");
+    assert!(message.contains("file is not a database"), "{message}");
 }
 
 #[tokio::test]
@@ -239,12 +294,12 @@ async fn a_backup_made_while_others_write_is_a_whole_store() {
 }
 
 /// Says to the child below which file to write.
-const CHILD: &str = "HOLDFAST_TEST_APPEND_TO";
+const APPENDER: &str = "HOLDFAST_TEST_APPEND_TO";
 
 /// Appends for ever and says each number after it was acknowledged; does nothing unless called by the test below.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn child_that_appends() {
-    let Ok(path) = std::env::var(CHILD) else { return };
+    let Ok(path) = std::env::var(APPENDER) else { return };
     let store = Store::open(path).await.expect("a store");
     let pid = std::process::id();
     for number in 0_u32.. {
@@ -269,14 +324,7 @@ async fn a_killed_writer_loses_nothing_that_it_acknowledged() {
     let path = file(&folder);
     let mut acknowledged = 0;
     for round in 0..6 {
-        let mut child = Command::new(std::env::current_exe().expect("this test"))
-            .args(["--exact", "store::faults::child_that_appends", "--nocapture"])
-            .env(CHILD, &path)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("this test again");
+        let mut child = child("child_that_appends", APPENDER, &path);
         let lines = BufReader::new(child.stderr.take().expect("piped")).lines();
         for line in lines.take(5 + round * 3) {
             let line = line.expect("utf-8");

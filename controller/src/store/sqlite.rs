@@ -7,11 +7,11 @@ use sqlx::migrate::MigrateError;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Row, SqliteConnection};
 use std::fs;
-use std::io::{self, Read};
+use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The schema's versions in order; a file's `user_version` counts how many of them it has.
 const MIGRATIONS: [&str; 1] = [include_str!("migrations/0001_initial.sql")];
@@ -21,6 +21,16 @@ const APPLICATION_ID: i64 = 0x486f_6c64;
 
 /// How long to wait for another process's transaction. Ours last milliseconds; half a minute means that one hangs.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long to wait before we ask again ourselves, where SQLite does not wait.
+const BUSY_PAUSE: Duration = Duration::from_millis(20);
+
+// SQLite's primary result codes that we tell apart: https://www.sqlite.org/rescode.html
+const BUSY: u32 = 5;
+const READ_ONLY: u32 = 8;
+const CORRUPT: u32 = 11;
+const FULL: u32 = 13;
+const NOT_A_DATABASE: u32 = 26;
 
 /// How many reads may go on at once: enough for a dashboard beside a run; each costs a thread and a page cache.
 const READERS_MAX: u32 = 4;
@@ -36,19 +46,22 @@ pub(super) struct Opened {
 pub(super) async fn open(path: &Path) -> Result<Opened> {
     let io = |action, source| folder_error(action, path, source);
     match fs::metadata(path) {
-        Ok(_) => check_header(path)?,
+        // SQLite would take an empty file for a new database.
+        Ok(found) if found.len() == 0 => return Err(damaged(path, "it is empty")),
+        Ok(_) => {}
         Err(error) if error.kind() == io::ErrorKind::NotFound => create(path).await?,
         Err(error) => return Err(io("look at the store", error)),
     }
-    let options = options(path)
-        .journal_mode(SqliteJournalMode::Wal)
-        .synchronous(SqliteSynchronous::Full);
+    let options = options(path).synchronous(SqliteSynchronous::Full);
     let writer = SqlitePoolOptions::new()
         .max_connections(1)
         .acquire_timeout(BUSY_TIMEOUT * 2)
         .idle_timeout(None)
         .max_lifetime(None)
         .connect_with(options.clone())
+        .await
+        .map_err(|source| explain(path, "open the store", source))?;
+    use_write_ahead_log(&writer)
         .await
         .map_err(|source| explain(path, "open the store", source))?;
     check_and_migrate(path, &writer).await?;
@@ -79,31 +92,32 @@ fn options(path: &Path) -> SqliteConnectOptions {
         .disable_statement_logging()
 }
 
-/// Refuses what can't be our file before SQLite takes it for a new one: it would take an empty file for that.
-fn check_header(path: &Path) -> Result<()> {
-    let mut header = Vec::new();
-    fs::File::open(path)
-        .and_then(|file| file.take(16).read_to_end(&mut header))
-        .map_err(|source| folder_error("read the store", path, source))?;
-    let detail = match header.as_slice() {
-        b"SQLite format 3\0" => return Ok(()),
-        [] => "it is empty",
-        _ => "it does not begin like a database",
-    };
-    Err(StoreError::Damaged {
-        path: path.to_owned(),
-        detail: detail.to_owned(),
-    })
+/// Turns the write-ahead log on, if it is not yet: in a new file, or in a backup that was put in its place.
+///
+/// That takes the file for itself alone. While others have it open, SQLite refuses at once instead of waiting out
+/// the busy timeout (its locks could wait for each other), so the waiting is ours.
+async fn use_write_ahead_log(writer: &SqlitePool) -> std::result::Result<(), sqlx::Error> {
+    let begun = Instant::now();
+    loop {
+        let switched = sqlx::query("PRAGMA journal_mode = WAL").execute(writer).await;
+        match switched {
+            Err(error) if primary_code(&error) == Some(BUSY) && begun.elapsed() < BUSY_TIMEOUT => {
+                tokio::time::sleep(BUSY_PAUSE).await;
+            }
+            other => return other.map(drop),
+        }
+    }
 }
 
 /// Makes the file under another name and links it when it is complete, so that nobody ever sees half of it.
 async fn create(path: &Path) -> Result<()> {
     let wal = with_suffix(path, "-wal");
-    if fs::metadata(&wal).is_ok_and(|found| found.len() > 0) {
-        return Err(StoreError::Damaged {
-            path: path.to_owned(),
-            detail: format!("the file is gone, but {} is there", wal.display()),
-        });
+    // Another process that has just made the store has a log too; but then the file is there by now.
+    if fs::metadata(&wal).is_ok_and(|found| found.len() > 0) && !path.exists() {
+        return Err(damaged(
+            path,
+            &format!("the file is gone, but {} is there", wal.display()),
+        ));
     }
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
     if let Some(folder) = folder {
@@ -172,10 +186,7 @@ async fn check_and_migrate(path: &Path, writer: &SqlitePool) -> Result<()> {
         .and_then(|row| row.try_get(0))
         .map_err(explain)?;
     if verdict != "ok" {
-        return Err(StoreError::Damaged {
-            path: path.to_owned(),
-            detail: verdict.replace('\n', "; "),
-        });
+        return Err(damaged(path, &verdict.replace('\n', "; ")));
     }
     if found < known {
         migrate(&mut connection, found).await.map_err(explain)?;
@@ -240,23 +251,14 @@ pub(super) async fn backup(path: &Path, to: &Path) -> Result<()> {
 
 /// Says in our words what the database said.
 pub(super) fn explain(path: &Path, action: &'static str, source: sqlx::Error) -> StoreError {
-    let path = path.to_owned();
-    // The low byte of an extended result code is the primary one: https://www.sqlite.org/rescode.html
-    let code = source
-        .as_database_error()
-        .and_then(|error| error.code()?.parse::<u32>().ok())
-        .map(|code| code & 0xff);
-    match (code, &source) {
-        (Some(11 | 26), error) => StoreError::Damaged {
-            path,
-            detail: error
-                .as_database_error()
-                .map_or_else(String::new, |error| error.message().to_owned()),
-        },
-        (Some(13), _) => StoreError::DiskFull { path },
-        (Some(8), _) => StoreError::ReadOnly { path },
-        (Some(5), _) | (None, sqlx::Error::PoolTimedOut) => StoreError::Busy {
-            path,
+    match (primary_code(&source), &source) {
+        (Some(CORRUPT | NOT_A_DATABASE), error) => {
+            damaged(path, error.as_database_error().map_or("", |error| error.message()))
+        }
+        (Some(FULL), _) => StoreError::DiskFull { path: path.to_owned() },
+        (Some(READ_ONLY), _) => StoreError::ReadOnly { path: path.to_owned() },
+        (Some(BUSY), _) | (None, sqlx::Error::PoolTimedOut) => StoreError::Busy {
+            path: path.to_owned(),
             seconds: BUSY_TIMEOUT.as_secs(),
         },
         (None, sqlx::Error::PoolClosed) => StoreError::Closed,
@@ -264,6 +266,19 @@ pub(super) fn explain(path: &Path, action: &'static str, source: sqlx::Error) ->
             action,
             source: Arc::new(source),
         },
+    }
+}
+
+/// Finds SQLite's primary result code: the low byte of the extended one.
+fn primary_code(error: &sqlx::Error) -> Option<u32> {
+    let code = error.as_database_error()?.code()?;
+    code.parse::<u32>().ok().map(|code| code & 0xff)
+}
+
+fn damaged(path: &Path, detail: &str) -> StoreError {
+    StoreError::Damaged {
+        path: path.to_owned(),
+        detail: detail.to_owned(),
     }
 }
 
