@@ -58,7 +58,11 @@ impl Project {
             flags => {
                 let named: Vec<Located<String>> = flags
                     .iter()
-                    .map(|flag| Located::nowhere(flag.to_string_lossy().into_owned()))
+                    .map(|flag| {
+                        let text = flag.to_string_lossy().into_owned();
+                        let file = SourceFile::new("--inventory", text.as_str());
+                        Located::new(text, Location::new(&file, 0..file.text.len()))
+                    })
                     .collect();
                 read_all(Path::new("."), &named, &config, &mut problems)
             }
@@ -119,18 +123,44 @@ impl Project {
 
     /// Selects hosts by a command's own pattern, narrowed by `--limit`.
     pub fn select(&self, pattern: Option<&str>) -> CliResult<Vec<HostName>> {
-        let mut hosts = self.select_one("PATTERN", pattern.unwrap_or("all"))?;
-        if let Some(limit) = &self.limit {
-            let limited: BTreeSet<HostName> = self.select_one("--limit", limit)?.into_iter().collect();
-            hosts.retain(|host| limited.contains(host));
-        }
+        let chosen = self.select_one("PATTERN", pattern.unwrap_or("all"))?;
+        let any = !chosen.is_empty();
+        let hosts = self.limited(chosen, |host| host)?;
         if hosts.is_empty() {
+            let message = match (pattern, &self.limit, any) {
+                (Some(pattern), Some(limit), true) => format!("`{pattern}` and `-l {limit}` have no host in common"),
+                (Some(pattern), _, _) => format!("`{pattern}` selects no host"),
+                (None, Some(limit), true) => format!("`-l {limit}` selects no host"),
+                (None, _, _) => "the inventory has no host".to_owned(),
+            };
             return Err(CliError::hinted(
-                "no host is selected",
-                "`holdfast hosts` lists them, `--graph` shows the groups",
+                message,
+                "`holdfast hosts` lists them, `holdfast hosts --graph` shows the groups",
             ));
         }
         Ok(hosts)
+    }
+
+    /// Gives every host, or those of `--limit`: for commands that tell of the project itself, which may be empty.
+    pub fn all_hosts(&self) -> CliResult<Vec<HostName>> {
+        match self.limit {
+            Some(_) => self.select(None),
+            None => self.select_one("PATTERN", "all"),
+        }
+    }
+
+    /// Narrows what belongs to hosts and comes from elsewhere (a saved plan, the store) by `--limit`. A host that
+    /// left the inventory is in no pattern.
+    pub fn limited<T>(&self, items: Vec<T>, host: impl Fn(&T) -> &HostName) -> CliResult<Vec<T>> {
+        let limit = self.limit_hosts()?;
+        let is_chosen = |item: &T| limit.as_ref().is_none_or(|limit| limit.contains(host(item)));
+        Ok(items.into_iter().filter(is_chosen).collect())
+    }
+
+    /// The hosts of `--limit`; `None` if it was not given.
+    pub fn limit_hosts(&self) -> CliResult<Option<BTreeSet<HostName>>> {
+        let hosts = self.limit.as_ref().map(|limit| self.select_one("--limit", limit));
+        Ok(hosts.transpose()?.map(|hosts| hosts.into_iter().collect()))
     }
 
     fn select_one(&self, flag: &str, text: &str) -> CliResult<Vec<HostName>> {

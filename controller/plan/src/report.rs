@@ -166,6 +166,15 @@ impl Report {
         row.outcome = Some(result);
     }
 
+    /// Leaves out all hosts but these, also from the counts.
+    pub fn keep_only(&mut self, hosts: &BTreeSet<HostName>) {
+        self.hosts.retain(|host, _| hosts.contains(host));
+        self.tally = Tally::default();
+        for outcome in self.hosts.values().filter_map(|row| row.outcome.as_ref()) {
+            self.tally.count(outcome);
+        }
+    }
+
     /// Gives the exit code of `run` and `apply`.
     pub fn exit_code(&self) -> ExitCode {
         exit_code(&self.tally)

@@ -8,8 +8,12 @@ use crate::cli::{carry_out, fleet, open_store, tell_traffic};
 use crate::load::{Project, Scope};
 use crate::view::plan::{PlanView, render};
 use crate::view::terminal::data;
+use crate::view::words::typed;
+use holdfast_plan::change::Plan;
+use holdfast_plan::content::Blobs;
 use holdfast_plan::planner::Mode;
 use std::collections::BTreeMap;
+use std::path::Path;
 
 /// Runs the command.
 pub async fn run(global: &Global, args: &ApplyArgs) -> CliResult<i32> {
@@ -34,7 +38,14 @@ pub async fn run(global: &Global, args: &ApplyArgs) -> CliResult<i32> {
         ..PlanView::default()
     };
     let code = if let Some(file) = &args.plan {
-        let (plan, blobs) = SavedPlan::read(file)?;
+        let (mut plan, blobs) = read_plan(&project, file)?;
+        plan.hosts = project.limited(plan.hosts, |host| &host.host)?;
+        if plan.hosts.is_empty() {
+            return Err(CliError::hinted(
+                format!("{} has nothing for the hosts of -l", file.display()),
+                "leave -l out, or make a plan for them: holdfast plan -l PATTERN -o FILE",
+            ));
+        }
         let hosts: Vec<_> = plan.hosts.iter().map(|host| host.host.clone()).collect();
         if let Some(gone) = hosts
             .iter()
@@ -71,4 +82,16 @@ pub async fn run(global: &Global, args: &ApplyArgs) -> CliResult<i32> {
     };
     tell_traffic(global, &fleet, None);
     Ok(code)
+}
+
+/// Reads a saved plan. Who names hosts instead is told how to.
+fn read_plan(project: &Project, file: &Path) -> CliResult<(Plan, Blobs)> {
+    let name = file.to_string_lossy();
+    if !file.exists() && project.select(Some(&name)).is_ok() {
+        return Err(CliError::hinted(
+            format!("there is no saved plan `{name}`, but there are such hosts"),
+            format!("to change only them: holdfast apply -l {}", typed(&name)),
+        ));
+    }
+    SavedPlan::read(file)
 }

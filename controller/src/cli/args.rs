@@ -140,7 +140,8 @@ pub enum Command {
 #[derive(Debug, Clone, Args)]
 pub struct InitArgs {
     /// The folder to make [default: the working folder].
-    pub directory: Option<PathBuf>,
+    #[arg(value_name = "DIR")]
+    pub folder: Option<PathBuf>,
 }
 
 /// A command that takes only hosts.

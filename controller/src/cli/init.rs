@@ -1,6 +1,6 @@
 //! `holdfast init`: a project that can be run at once, on this machine alone, without root.
 
-use crate::cli::args::InitArgs;
+use crate::cli::args::{Global, InitArgs};
 use crate::cli::error::{CliError, CliResult};
 use crate::view::terminal::data;
 use std::fs;
@@ -16,8 +16,9 @@ const FILES: [(&str, &str); 5] = [
 ];
 
 /// Runs the command.
-pub fn run(args: &InitArgs) -> CliResult<i32> {
-    let folder = args.directory.clone().unwrap_or_else(|| PathBuf::from("."));
+pub fn run(global: &Global, args: &InitArgs) -> CliResult<i32> {
+    let start = global.directory.clone().unwrap_or_else(|| PathBuf::from("."));
+    let folder = args.folder.as_ref().map_or(start.clone(), |folder| start.join(folder));
     let there: Vec<&str> = FILES
         .iter()
         .map(|(name, _)| *name)
@@ -37,7 +38,7 @@ pub fn run(args: &InitArgs) -> CliResult<i32> {
     for (name, _) in FILES {
         data(&format!("  {name}\n"));
     }
-    let enter = if args.directory.is_some() {
+    let enter = if folder != Path::new(".") {
         format!("cd {shown} && ")
     } else {
         String::new()

@@ -18,7 +18,8 @@ pub async fn run(global: &Global, args: &MachinesArgs) -> CliResult<i32> {
     let project = Project::load(global, Scope::Inventory)?;
     let store = open_store(&project).await?;
     let doing = |error| store_error(&error);
-    let mut machines = store.machines().await.map_err(doing)?;
+    let machines = store.machines().await.map_err(doing)?;
+    let mut machines = project.limited(machines, |machine| &machine.host)?;
     if let Some(host) = &args.host {
         machines.retain(|machine| machine.host.as_str() == host);
         if machines.is_empty() {
@@ -70,7 +71,10 @@ pub async fn run(global: &Global, args: &MachinesArgs) -> CliResult<i32> {
         return Ok(0);
     }
     if rows.is_empty() {
-        data_line("No machine is known yet; the first `holdfast apply` makes them known");
+        data_line(match global.limit {
+            Some(_) => "No machine is known behind these hosts; the first `holdfast apply` makes them known",
+            None => "No machine is known yet; the first `holdfast apply` makes them known",
+        });
         return Ok(0);
     }
     let mut table = Table::new();

@@ -71,8 +71,9 @@ async fn run(cli: &Cli) -> u8 {
 /// Runs one command; the demo runs others through it.
 pub async fn dispatch(cli: &Cli) -> CliResult<i32> {
     let global = &cli.global;
+    refuse_idle_flags(global, &cli.command)?;
     match &cli.command {
-        Command::Init(args) => init::run(args),
+        Command::Init(args) => init::run(global, args),
         Command::Validate => validate::run(global),
         Command::Hosts(args) => hosts::run(global, args),
         Command::Facts(args) => facts::run(global, args).await,
@@ -93,6 +94,33 @@ pub async fn dispatch(cli: &Cli) -> CliResult<i32> {
             crate::view::terminal::data(&String::from_utf8_lossy(&script));
             Ok(0)
         }
+    }
+}
+
+/// Some commands have no project and no hosts. A flag that would do nothing there is refused rather than swallowed:
+/// who gives `-l` relies on it.
+fn refuse_idle_flags(global: &Global, command: &Command) -> CliResult<()> {
+    let (name, has_folder) = match command {
+        Command::Init(_) => ("init", true),
+        Command::Demo(_) => ("demo", false),
+        Command::Completions(_) => ("completions", false),
+        _ => return Ok(()),
+    };
+    let idle = [
+        ("--directory", global.directory.is_some() && !has_folder),
+        ("--inventory", !global.inventory.is_empty()),
+        ("--limit", global.limit.is_some()),
+        ("--extra-var", !global.extra.is_empty()),
+        ("--user", global.user.is_some()),
+        ("--become", global.become_root),
+        ("--json", global.json),
+    ];
+    match idle.iter().find(|(_, given)| *given) {
+        None => Ok(()),
+        Some((flag, _)) => Err(CliError::hinted(
+            format!("{flag} does nothing for `holdfast {name}`"),
+            format!("leave it out; holdfast {name} --help shows what it takes"),
+        )),
     }
 }
 

@@ -6,6 +6,7 @@ use crate::cli::{open_store, store_error};
 use crate::load::{Project, Scope, login_name};
 use crate::now;
 use crate::view::terminal::data_line;
+use crate::view::words::counted;
 use holdfast_inventory::HostName;
 use holdfast_plan::address::Address;
 use holdfast_plan::event::{Event, HoldReason, Resolution};
@@ -14,6 +15,12 @@ use holdfast_plan::event::{Event, HoldReason, Resolution};
 pub async fn run(global: &Global, args: &ResolveArgs) -> CliResult<i32> {
     let project = Project::load(global, Scope::Inventory)?;
     let host = HostName::from(args.host.as_str());
+    if let Some(limit) = project.limit_hosts()?.filter(|limit| !limit.contains(&host)) {
+        return Err(CliError::hinted(
+            format!("`{host}` is not among the {} of -l", counted(limit.len(), "host")),
+            "leave -l out: `resolve` names its one host",
+        ));
+    }
     let store = open_store(&project).await?;
     let doing = |error| store_error(&error);
     let known = store.host(&host).await.map_err(doing)?;

@@ -4,11 +4,13 @@ use crate::cli::args::{Global, RunsArgs, RunsCommand};
 use crate::cli::error::{CliError, CliResult};
 use crate::cli::{open_store, store_error};
 use crate::load::{Project, Scope};
+use crate::store::{RunView, Store, StoreError};
 use crate::view::recap;
 use crate::view::sanitize::one_line;
 use crate::view::terminal::{data, data_line};
 use crate::view::time::moment;
 use comfy_table::{Table, presets};
+use holdfast_inventory::HostName;
 use holdfast_plan::report::Report;
 use std::collections::BTreeSet;
 
@@ -18,6 +20,7 @@ const ID_LETTERS: usize = 8;
 /// Runs the command.
 pub async fn run(global: &Global, args: &RunsArgs) -> CliResult<i32> {
     let project = Project::load(global, Scope::Inventory)?;
+    let limit = project.limit_hosts()?;
     let store = open_store(&project).await?;
     let doing = |error| store_error(&error);
     if let Some(RunsCommand::Show { id }) = &args.command {
@@ -28,7 +31,10 @@ pub async fn run(global: &Global, args: &RunsArgs) -> CliResult<i32> {
             ));
         };
         let events = store.events_of_run(&found.run.run).await.map_err(doing)?;
-        let report = Report::fold(events.iter().map(|stored| &stored.record.event));
+        let mut report = Report::fold(events.iter().map(|stored| &stored.record.event));
+        if let Some(limit) = &limit {
+            report.keep_only(limit);
+        }
         if global.json {
             let events: Vec<_> = events.iter().map(|stored| &stored.record).collect();
             data_line(&serde_json::json!({ "schema": 1, "run": found.run.run, "events": events }).to_string());
@@ -48,7 +54,7 @@ pub async fn run(global: &Global, args: &RunsArgs) -> CliResult<i32> {
         data(&recap::render(&report, &BTreeSet::new()));
         return Ok(0);
     }
-    let runs = store.runs(args.number).await.map_err(doing)?;
+    let runs = latest(&store, args.number, limit.as_ref()).await.map_err(doing)?;
     if global.json {
         let list: Vec<_> = runs
             .iter()
@@ -79,4 +85,22 @@ pub async fn run(global: &Global, args: &RunsArgs) -> CliResult<i32> {
     }
     data(&format!("{table}\n"));
     Ok(0)
+}
+
+/// The latest runs; with a limit those that were for any of its hosts, which shows only in each of them.
+async fn latest(store: &Store, number: u32, limit: Option<&BTreeSet<HostName>>) -> Result<Vec<RunView>, StoreError> {
+    let mut window = number;
+    loop {
+        let mut runs = store.runs(window).await?;
+        let all = runs.len() < usize::try_from(window).unwrap_or(usize::MAX) || window == u32::MAX;
+        if let Some(limit) = limit {
+            runs.retain(|run| run.hosts.iter().any(|host| limit.contains(host)));
+        }
+        let wanted = usize::try_from(number).unwrap_or(usize::MAX);
+        if all || runs.len() >= wanted {
+            runs.truncate(wanted);
+            return Ok(runs);
+        }
+        window = window.saturating_mul(4).max(1);
+    }
 }

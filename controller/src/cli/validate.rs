@@ -4,11 +4,12 @@ use crate::cli::args::Global;
 use crate::cli::error::CliResult;
 use crate::load::{Project, Scope};
 use crate::view::terminal::{data_line, note};
+use crate::view::words::counted;
 
 /// Runs the command.
 pub fn run(global: &Global) -> CliResult<i32> {
     let project = Project::load(global, Scope::All)?;
-    let hosts: Vec<_> = project.inventory.hosts().iter().map(|host| host.name.clone()).collect();
+    let hosts = project.all_hosts()?;
     project.targets(&hosts)?;
     let desired = project.desired(&hosts)?;
     for warning in &desired.warnings.0 {
@@ -33,9 +34,4 @@ pub fn run(global: &Global) -> CliResult<i32> {
         ));
     }
     Ok(0)
-}
-
-/// `1 host`, `20 hosts`.
-fn counted(number: usize, noun: &str) -> String {
-    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
 }

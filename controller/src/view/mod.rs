@@ -10,3 +10,4 @@ pub mod recap;
 pub mod sanitize;
 pub mod terminal;
 pub mod time;
+pub mod words;
