@@ -153,19 +153,12 @@ fn store_error(error: &crate::store::StoreError) -> CliError {
 
 /// Sets connections up as the project and this machine have it.
 fn fleet(project: &Project, global: &Global) -> Fleet {
-    let home = home();
-    let known_hosts_read = home
-        .iter()
-        .map(|home| home.join(".ssh/known_hosts"))
-        .chain(["/etc/ssh/ssh_known_hosts".into()])
-        .collect();
-    let context = Context {
-        home,
-        known_hosts: project.root.join(".holdfast/known_hosts"),
-        known_hosts_read,
-        agent_socket: std::env::var_os("SSH_AUTH_SOCK").map(Into::into),
-        secrets: Arc::new(|name| std::env::var(name).ok().map(SecretString::from)),
-    };
+    let context = Context::for_project(
+        &project.root,
+        home(),
+        std::env::var_os("SSH_AUTH_SOCK").map(Into::into),
+        Arc::new(|name| std::env::var(name).ok().map(SecretString::from)),
+    );
     let wanted = project.forks(global);
     let room = raise_descriptor_limit();
     if room < wanted {

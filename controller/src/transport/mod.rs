@@ -280,6 +280,14 @@ pub struct Context {
     pub agent_socket: Option<PathBuf>,
     /// Where passwords come from.
     pub secrets: SecretLookup,
+    /// What was read so far and all hosts share: key files, the ssh-agent's keys, known_hosts.
+    pub memory: Memory,
+}
+
+/// What connecting reads once, however many hosts there are; a clone is the same memory.
+#[derive(Debug, Clone, Default)]
+pub struct Memory {
+    ssh: Arc<ssh::Memory>,
 }
 
 impl Context {
@@ -302,6 +310,7 @@ impl Context {
             known_hosts_read,
             agent_socket,
             secrets,
+            memory: Memory::default(),
         }
     }
 }

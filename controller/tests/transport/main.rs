@@ -5,5 +5,6 @@ mod dropbear;
 mod embedded;
 mod hostile;
 mod local;
+mod login;
 mod openssh;
 mod support;

@@ -1,7 +1,7 @@
 //! What the transport tests share: a handler that collects, targets, and an sshd of their own.
 
 use holdfast::transport::{
-    Context, ExecEnd, Handler, HostKeyPolicy, Payload, Reaction, Session, Stream, Target, TransportError,
+    Context, ExecEnd, Handler, HostKeyPolicy, Memory, Payload, Reaction, Session, Stream, Target, TransportError,
 };
 use secrecy::SecretString;
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -78,6 +78,7 @@ pub(crate) fn context(folder: &Path) -> Context {
         known_hosts_read: Vec::new(),
         agent_socket: None,
         secrets: Arc::new(|_| None),
+        memory: Memory::default(),
     }
 }
 
@@ -232,6 +233,57 @@ impl Sshd {
 
     pub(crate) fn context(&self) -> Context {
         context(self.folder.path())
+    }
+}
+
+/// An ssh-agent of this test alone.
+pub(crate) struct SshAgent {
+    child: Child,
+    pub(crate) socket: PathBuf,
+}
+
+impl Drop for SshAgent {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl SshAgent {
+    /// Starts it; nobody is there to confirm anything. `None`: it is not installed.
+    pub(crate) fn start(socket: PathBuf) -> Option<Self> {
+        if !Path::new("/usr/bin/ssh-agent").exists() {
+            skip("ssh-agent is not installed");
+            return None;
+        }
+        let child = Command::new("/usr/bin/ssh-agent")
+            .args(["-D", "-a"])
+            .arg(&socket)
+            .env("SSH_ASKPASS", "/bin/false")
+            .env_remove("DISPLAY")
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("ssh-agent starts");
+        for _ in 0..250 {
+            if std::os::unix::net::UnixStream::connect(&socket).is_ok() {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Some(Self { child, socket })
+    }
+
+    /// Gives it a key; `-c` makes it ask a person before it signs.
+    pub(crate) fn add(&self, arguments: &[&str], key: &Path) {
+        let added = Command::new("ssh-add")
+            .args(arguments)
+            .arg(key)
+            .env("SSH_AUTH_SOCK", &self.socket)
+            .stderr(Stdio::null())
+            .status()
+            .expect("ssh-add comes with ssh-agent");
+        assert!(added.success());
     }
 }
 

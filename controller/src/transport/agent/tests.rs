@@ -1,6 +1,6 @@
 //! Against the real `holdfast-agent`, over `local` and over streams that are no agent.
 
-use super::super::{Context, HostKeyPolicy, Via, connect};
+use super::super::{Context, HostKeyPolicy, Memory, Via, connect};
 use super::*;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -33,6 +33,7 @@ async fn open(state: &Path, program: &str) -> Result<AgentSession, TransportErro
         known_hosts_read: Vec::new(),
         agent_socket: None,
         secrets: Arc::new(|_| None),
+        memory: Memory::default(),
     };
     let below = connect(&target, &context).await?;
     AgentSession::open(below, program, &target).await

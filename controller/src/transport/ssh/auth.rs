@@ -1,21 +1,22 @@
 //! Logs in: keys of the ssh-agent and of files, then the password, also by keyboard-interactive. Everything that
 //! can be wrong on this machine is found before the host is contacted, and a refusal is final.
+//!
+//! A key that can't be used here (the agent does not sign, the server wants SHA-1) is passed over; only what the
+//! server says decides which methods are left.
 
 use super::algorithms::is_rsa;
 use super::connect::{Client, Connected};
+use super::identities::{Agent, Loaded, Queue};
 use crate::transport::{Context, Target, TransportError};
 use russh::client::{AuthResult, Handle, KeyboardInteractiveAuthResponse};
 use russh::keys::agent::AgentIdentity;
-use russh::keys::agent::client::AgentClient;
 use russh::keys::{HashAlg, PrivateKey, PrivateKeyWithHashAlg, PublicKey};
 use russh::{MethodKind, MethodSet};
 use secrecy::{ExposeSecret, SecretString};
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::UnixStream;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep_until};
 
 /// The default identities, in the order in which they are tried.
 const DEFAULT_IDENTITIES: [&str; 3] = ["id_ed25519", "id_ecdsa", "id_rsa"];
@@ -23,39 +24,34 @@ const DEFAULT_IDENTITIES: [&str; 3] = ["id_ed25519", "id_ecdsa", "id_rsa"];
 /// sshd's MaxAuthTries is 6 by default: five keys of the agent leave a try for the password.
 const AGENT_KEYS_MAX: usize = 5;
 
-/// A local socket answers at once or is stuck; a key that asks a person for a touch takes longer, but only signs.
-const AGENT_TIMEOUT: Duration = Duration::from_secs(5);
-
 /// PAM stacks ask two or three times; more is a server that plays for time.
 const INTERACTIVE_ROUNDS_MAX: usize = 8;
-
-/// No private key file is larger.
-const KEY_FILE_BYTES_MAX: u64 = 64 * 1024;
 
 /// Everything there is to log in with.
 pub(super) struct Credentials {
     user: String,
-    files: Vec<FileKey>,
-    agent: Option<AgentClient<UnixStream>>,
-    agent_keys: Vec<(String, PublicKey)>,
+    keys: Vec<Key>,
     password: Option<SecretString>,
+    /// The agent's socket, if any of the keys is in there.
+    socket: PathBuf,
     /// Protected keys that were named in the inventory and are not in the agent.
     locked: Vec<PathBuf>,
 }
 
-struct FileKey {
+/// A key to offer.
+struct Key {
     label: String,
-    key: Arc<PrivateKey>,
+    public: PublicKey,
+    by: SignedBy,
+}
+
+enum SignedBy {
+    Us(Arc<PrivateKey>),
+    Agent(Arc<Agent>),
 }
 
 /// A key file under a passphrase, with its public half where the file shows it.
-type LockedKey = (PathBuf, Option<Box<PublicKey>>);
-
-enum Loaded {
-    Key(Box<PrivateKey>),
-    Locked(Option<Box<PublicKey>>),
-    Missing,
-}
+type LockedKey = (PathBuf, Option<Arc<PublicKey>>);
 
 impl Credentials {
     /// Collects what the target and this machine offer.
@@ -66,108 +62,99 @@ impl Credentials {
         } else {
             default_identities(context)
         };
-        let mut credentials = Self {
-            user: target.user.clone(),
-            files: Vec::new(),
-            agent: None,
-            agent_keys: Vec::new(),
-            password: password(target, context)?,
-            locked: Vec::new(),
-        };
+        let password = password(target, context)?;
+        let mut files: Vec<Key> = Vec::new();
         let mut locked: Vec<LockedKey> = Vec::new();
         for path in paths {
-            match (load(&path, context).await, named) {
-                (Ok(Loaded::Key(key)), _) => credentials.files.push(FileKey {
-                    label: format!("key {}", path.display()),
-                    key: Arc::new(*key),
-                }),
-                (Ok(Loaded::Locked(public)), _) => locked.push((path, public)),
-                (Ok(Loaded::Missing), true) => {
-                    return Err(TransportError::Identity {
-                        path,
-                        reason: "there is no such file".to_owned(),
+            let reason = match context.memory.ssh.identities.file(&path, context).await {
+                Loaded::Key(key) => {
+                    files.push(Key {
+                        label: format!("key {}", path.display()),
+                        public: key.public_key().clone(),
+                        by: SignedBy::Us(key),
                     });
+                    continue;
                 }
-                (Ok(Loaded::Missing), false) => {}
-                (Err(error), true) => return Err(error),
-                (Err(error), false) => tracing::warn!(%error, "skipped a default key"),
+                Loaded::Locked(public) => {
+                    locked.push((path, public));
+                    continue;
+                }
+                Loaded::Missing if !named => continue,
+                Loaded::Missing => "there is no such file".to_owned(),
+                Loaded::Unusable(reason) => reason.as_ref().to_owned(),
+            };
+            let error = TransportError::Identity { path, reason };
+            if named {
+                return Err(error);
             }
+            tracing::warn!(%error, "skipped a default key");
         }
         // With identities named, the agent serves only for those of them that are protected: offering all of its
         // keys would use up the server's patience before the right one.
+        let mut keys = Vec::new();
         if !named || !locked.is_empty() {
-            credentials
-                .ask_agent(context, named.then_some(locked.as_slice()))
-                .await?;
+            let only = named.then_some(locked.as_slice());
+            let alone = files.is_empty() && password.is_none();
+            keys = agent_keys(context, only, alone).await?;
         }
-        credentials.locked = locked
-            .into_iter()
-            .filter(|(_, public)| !public.as_ref().is_some_and(|key| credentials.agent_has(key)))
-            .map(|(path, _)| path)
-            .collect();
-        if credentials.files.is_empty() && credentials.agent_keys.is_empty() && credentials.password.is_none() {
-            return Err(match credentials.locked.first() {
-                Some(path) => TransportError::IdentityEncrypted { path: path.clone() },
+        locked.retain(|(_, public)| !public.as_ref().is_some_and(|public| holds(&keys, public)));
+        keys.extend(files);
+        if keys.is_empty() && password.is_none() {
+            return Err(match locked.first() {
+                Some((path, _)) => TransportError::IdentityEncrypted { path: path.clone() },
                 None => TransportError::NoCredentials {
                     user: target.user.clone(),
                 },
             });
         }
-        Ok(credentials)
-    }
-
-    fn agent_has(&self, key: &PublicKey) -> bool {
-        self.agent_keys
-            .iter()
-            .any(|(_, held)| held.key_data() == key.key_data())
-    }
-
-    async fn ask_agent(&mut self, context: &Context, only: Option<&[LockedKey]>) -> Result<(), TransportError> {
-        let Some(socket) = &context.agent_socket else {
-            return Ok(());
-        };
-        let asked = timeout(AGENT_TIMEOUT, async {
-            let mut agent = AgentClient::connect_uds(socket).await?;
-            let identities = agent.request_identities().await?;
-            Ok::<_, russh::keys::Error>((agent, identities))
+        Ok(Self {
+            user: target.user.clone(),
+            keys,
+            password,
+            socket: context.agent_socket.clone().unwrap_or_default(),
+            locked: locked.into_iter().map(|(path, _)| path).collect(),
         })
-        .await;
-        let reason = match asked {
-            Ok(Ok((agent, identities))) => {
-                self.agent = Some(agent);
-                self.agent_keys = identities
-                    .into_iter()
-                    .filter_map(|identity| match identity {
-                        AgentIdentity::PublicKey { key, comment } => {
-                            Some((format!("key {comment} of the ssh-agent"), key))
-                        }
-                        AgentIdentity::Certificate { .. } => None,
-                    })
-                    .filter(|(_, key)| {
-                        only.is_none_or(|locked| {
-                            locked.iter().any(|(_, public)| {
-                                public
-                                    .as_ref()
-                                    .is_some_and(|wanted| wanted.key_data() == key.key_data())
-                            })
-                        })
-                    })
-                    .take(AGENT_KEYS_MAX)
-                    .collect();
-                return Ok(());
-            }
-            Ok(Err(error)) => error.to_string(),
-            Err(_) => "no answer within 5 s".to_owned(),
-        };
-        // A dead agent (a stale SSH_AUTH_SOCK) matters only when there is nothing else.
-        if self.files.is_empty() && self.password.is_none() {
-            return Err(TransportError::AgentUnavailable {
-                socket: socket.clone(),
-                reason,
-            });
+    }
+}
+
+fn holds(keys: &[Key], wanted: &PublicKey) -> bool {
+    keys.iter().any(|key| key.public.key_data() == wanted.key_data())
+}
+
+/// Lists the keys of the agent that are worth offering: those in `only`, if it is given. A dead agent (a stale
+/// SSH_AUTH_SOCK) matters only when there is nothing else: `alone`.
+async fn agent_keys(context: &Context, only: Option<&[LockedKey]>, alone: bool) -> Result<Vec<Key>, TransportError> {
+    let Some(socket) = &context.agent_socket else {
+        return Ok(Vec::new());
+    };
+    let agent = context.memory.ssh.identities.agent(socket);
+    let wanted = |public: &PublicKey| {
+        only.is_none_or(|locked| {
+            locked
+                .iter()
+                .filter_map(|(_, public)| public.as_ref())
+                .any(|wanted| wanted.key_data() == public.key_data())
+        })
+    };
+    match agent.keys(socket).await {
+        Ok(keys) => Ok(keys
+            .iter()
+            .filter(|key| wanted(&key.public))
+            .take(AGENT_KEYS_MAX)
+            .map(|key| Key {
+                label: format!("key {} of the ssh-agent", key.comment),
+                public: key.public.clone(),
+                by: SignedBy::Agent(Arc::clone(&agent)),
+            })
+            .collect()),
+        Err(reason) if alone => Err(TransportError::AgentUnavailable {
+            socket: socket.clone(),
+            reason: reason.to_owned(),
+        }),
+        Err(reason) => {
+            tracing::debug!(socket = %socket.display(), reason, "the ssh-agent can't be used");
+            Ok(Vec::new())
         }
-        tracing::debug!(socket = %socket.display(), reason, "the ssh-agent can't be used");
-        Ok(())
     }
 }
 
@@ -193,198 +180,223 @@ fn password(target: &Target, context: &Context) -> Result<Option<SecretString>, 
     }
 }
 
-async fn load(path: &Path, context: &Context) -> Result<Loaded, TransportError> {
-    let path = expand_home(path, context);
-    let failed = |reason: String| TransportError::Identity {
-        path: path.clone(),
-        reason,
-    };
-    match tokio::fs::metadata(&path).await {
-        Ok(meta) if meta.is_dir() => return Err(failed("it is a directory".to_owned())),
-        Ok(meta) if meta.len() > KEY_FILE_BYTES_MAX => return Err(failed("it is too large for a key".to_owned())),
-        Ok(_) => {}
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Loaded::Missing),
-        Err(error) => return Err(failed(error.to_string())),
-    }
-    let text = tokio::fs::read_to_string(&path)
-        .await
-        .map_err(|error| failed(error.to_string()))?;
-    let text = zeroize::Zeroizing::new(text);
-    if text.starts_with("ssh-") || text.starts_with("ecdsa-") {
-        return Err(failed(
-            "it is a public key; name the private one (without .pub)".to_owned(),
-        ));
-    }
-    if let Ok(key) = PrivateKey::from_openssh(text.as_bytes())
-        && key.is_encrypted()
-    {
-        return Ok(Loaded::Locked(Some(Box::new(key.public_key().clone()))));
-    }
-    if text.contains("ENCRYPTED") {
-        return Ok(Loaded::Locked(None));
-    }
-    match russh::keys::decode_secret_key(&text, None) {
-        Ok(key) => Ok(Loaded::Key(Box::new(key))),
-        Err(russh::keys::Error::KeyIsEncrypted) => Ok(Loaded::Locked(None)),
-        Err(error) => Err(failed(error.to_string())),
-    }
-}
-
-fn expand_home(path: &Path, context: &Context) -> PathBuf {
-    match (path.strip_prefix("~"), &context.home) {
-        (Ok(rest), Some(home)) => home.join(rest),
-        _ => path.to_path_buf(),
-    }
-}
-
 /// The method of SSH that only asks which methods there are.
 const NO_METHOD: &str = "none";
 
 /// How the tries went so far.
+#[derive(Default)]
 struct Tries {
+    /// What was tried, in order, and what was passed over.
     tried: Vec<String>,
-    remaining: MethodSet,
+    /// Waits for the server's answer.
+    round_trips: u64,
+    /// The methods that the server says can continue; `None`: it was not asked anything yet.
+    remaining: Option<MethodSet>,
+    /// The server refused something of ours.
+    refused: bool,
+    /// Why the agent did not sign.
+    unsigned: Option<String>,
 }
 
 impl Tries {
     /// Notes a result; gives true when the login is done.
     fn note(&mut self, what: &str, result: AuthResult) -> bool {
-        self.tried.push(what.to_owned());
+        self.round_trips += 1;
+        if what != NO_METHOD {
+            self.tried.push(what.to_owned());
+        }
         match result {
             AuthResult::Success => true,
             AuthResult::Failure { remaining_methods, .. } => {
-                self.remaining = remaining_methods;
+                self.remaining = Some(remaining_methods);
+                self.refused |= what != NO_METHOD;
                 false
             }
         }
     }
 
+    /// Before the server's first word everything is worth a try.
     fn open(&self, method: MethodKind) -> bool {
-        // Before the first answer nothing is known, and everything is worth a try.
-        self.tried.is_empty() || self.remaining.contains(&method)
+        self.remaining.as_ref().is_none_or(|left| left.contains(&method))
     }
 }
 
-/// Logs in over a connection; the time limit is the target's. Gives the number of round trips it took.
+/// Logs in over a connection; the time limit is the target's, without the time that the login waits for other hosts'
+/// signatures. Gives the number of round trips it took.
 pub(super) async fn log_in(
     connected: &mut Connected,
-    credentials: Credentials,
+    credentials: &Credentials,
     target: &Target,
 ) -> Result<u64, TransportError> {
     let address = connected.address.to_string();
-    let mut tries = Tries {
-        tried: Vec::new(),
-        remaining: MethodSet::empty(),
-    };
-    let locked = credentials.locked.first().cloned();
-    let result = timeout(
-        target.timeouts.auth,
-        try_all(&mut connected.handle, credentials, &mut tries),
-    )
-    .await;
-    let detail = match result {
-        Err(_) => {
+    let mut tries = Tries::default();
+    let queue = Queue::default();
+    let work = try_all(&mut connected.handle, credentials, &queue, &mut tries);
+    let detail = match within(target.timeouts.auth, &queue, work).await {
+        None => {
             return Err(TransportError::AuthTimeout {
                 address,
                 after: target.timeouts.auth,
             });
         }
-        Ok(Ok(true)) => return Ok(tries.tried.len() as u64),
-        Ok(Ok(false)) => None,
-        Ok(Err(error)) => Some(error),
+        Some(Ok(true)) => return Ok(tries.round_trips),
+        Some(Ok(false)) => None,
+        Some(Err(error)) => Some(error),
     };
     // An empty list of methods can mean a refusal or that the connection died. A server that ends it with a word
     // ("too many authentication failures") has refused; one that vanishes has not.
     let said = connected.goodbye.get();
-    if said.is_none() && (detail.is_some() || (tries.remaining.is_empty() && connected.handle.is_closed())) {
+    let nothing_left = tries.remaining.as_ref().is_none_or(|left| left.is_empty());
+    if said.is_none() && (detail.is_some() || (nothing_left && connected.handle.is_closed())) {
+        let why = connected.why_it_ended().await;
         return Err(TransportError::ConnectionLost {
             during: "logging in",
-            detail: detail.unwrap_or_else(|| "the server closed the connection".to_owned()),
+            detail: why
+                .or(detail)
+                .unwrap_or_else(|| "the server closed the connection".to_owned()),
         });
     }
-    if tries.tried.is_empty()
-        && let Some(path) = locked
-    {
-        return Err(TransportError::IdentityEncrypted { path });
+    if let (Some(reason), false) = (tries.unsigned, tries.refused) {
+        return Err(TransportError::AgentUnavailable {
+            socket: credentials.socket.clone(),
+            reason,
+        });
     }
-    let accepted = match said {
-        Some(said) => vec![format!("nothing more: {said}")],
-        None => tries
-            .remaining
+    if let (true, Some(path)) = (tries.tried.is_empty(), credentials.locked.first()) {
+        return Err(TransportError::IdentityEncrypted { path: path.clone() });
+    }
+    let accepted = match (said, tries.remaining) {
+        (Some(said), _) => vec![format!("nothing more: {said}")],
+        (None, left) => left
             .iter()
+            .flat_map(|left| left.iter())
             .map(|method| <&'static str>::from(method).to_owned())
             .collect(),
     };
     Err(TransportError::AuthRefused {
         user: target.user.clone(),
         address,
-        // Asking which methods there are was no try.
-        tried: tries.tried.into_iter().filter(|what| what != NO_METHOD).collect(),
+        tried: tries.tried,
         accepted,
     })
 }
 
-async fn try_all(handle: &mut Handle<Client>, credentials: Credentials, tries: &mut Tries) -> Result<bool, String> {
-    let user = credentials.user.clone();
-    let mut rsa_hash = None;
-    if let Some(mut agent) = credentials.agent {
-        for (label, key) in credentials.agent_keys {
-            if !tries.open(MethodKind::PublicKey) || handle.is_closed() {
-                break;
-            }
-            let hash = match signature_hash(handle, &mut rsa_hash, is_rsa(&key.algorithm())).await? {
-                Signature::With(hash) => hash,
-                Signature::OnlySha1 => {
-                    tries.tried.push(format!("{label} (the server wants SHA-1 signatures)"));
-                    continue;
+/// Waits for `work` until `limit`, prolonged by the time in the queue.
+async fn within<T>(limit: Duration, queue: &Queue, work: impl Future<Output = T>) -> Option<T> {
+    let started = Instant::now();
+    tokio::pin!(work);
+    loop {
+        let until = started + limit + queue.waited();
+        tokio::select! {
+            result = &mut work => return Some(result),
+            () = sleep_until(until) => {
+                if started.elapsed() >= limit + queue.waited() {
+                    return None;
                 }
-            };
-            match handle.authenticate_publickey_with(&user, key, hash, &mut agent).await {
-                Ok(result) => {
-                    if tries.note(&label, result) {
-                        return Ok(true);
-                    }
-                }
-                Err(error) => tries.tried.push(format!("{label} (the agent did not sign: {error})")),
             }
         }
     }
-    for FileKey { label, key } in credentials.files {
+}
+
+async fn try_all(
+    handle: &mut Handle<Client>,
+    credentials: &Credentials,
+    queue: &Queue,
+    tries: &mut Tries,
+) -> Result<bool, String> {
+    let user = &credentials.user;
+    let mut rsa_hash = None;
+    // The same key may be in the agent and in a file: a second offer would be one failed login more.
+    let mut offered: Vec<&PublicKey> = Vec::new();
+    for key in &credentials.keys {
         if !tries.open(MethodKind::PublicKey) || handle.is_closed() {
             break;
         }
-        let hash = match signature_hash(handle, &mut rsa_hash, is_rsa(&key.algorithm())).await? {
+        if offered.iter().any(|known| known.key_data() == key.public.key_data()) {
+            continue;
+        }
+        let label = &key.label;
+        let hash = match signature_hash(handle, &mut rsa_hash, is_rsa(&key.public.algorithm())).await? {
             Signature::With(hash) => hash,
             Signature::OnlySha1 => {
                 tries.tried.push(format!("{label} (the server wants SHA-1 signatures)"));
                 continue;
             }
         };
-        let result = handle
-            .authenticate_publickey(&user, PrivateKeyWithHashAlg::new(key, hash))
-            .await
-            .map_err(|error| error.to_string())?;
-        if tries.note(&label, result) {
+        let result = match &key.by {
+            SignedBy::Us(private) => handle
+                .authenticate_publickey(user, PrivateKeyWithHashAlg::new(Arc::clone(private), hash))
+                .await
+                .map_err(|error| error.to_string())?,
+            SignedBy::Agent(agent) => {
+                let mut signer = AgentSigner {
+                    agent,
+                    credentials,
+                    queue,
+                };
+                let offer = handle.authenticate_publickey_with(user, key.public.clone(), hash, &mut signer);
+                match offer.await {
+                    Ok(result) => result,
+                    Err(Unsigned::Connection) => return Err("the connection ended".to_owned()),
+                    Err(Unsigned::Agent(reason)) => {
+                        tries.round_trips += 1;
+                        tries.tried.push(format!("{label} (the agent did not sign: {reason})"));
+                        tries.unsigned.get_or_insert(reason);
+                        continue;
+                    }
+                }
+            }
+        };
+        offered.push(&key.public);
+        if tries.note(label, result) {
             return Ok(true);
         }
     }
-    let Some(password) = credentials.password else {
-        return Ok(false);
-    };
-    if handle.is_closed() {
-        return Ok(false);
-    }
-    if tries.tried.is_empty() {
+    if tries.remaining.is_none() && !handle.is_closed() {
         // Asking costs nothing; a wrong method would count as a failed login and get us banned sooner.
-        let result = handle
-            .authenticate_none(&user)
-            .await
-            .map_err(|error| error.to_string())?;
-        if tries.note(NO_METHOD, result) {
+        let result = handle.authenticate_none(user).await;
+        if tries.note(NO_METHOD, result.map_err(|error| error.to_string())?) {
             return Ok(true);
         }
     }
-    try_password(handle, &user, &password, tries).await
+    match &credentials.password {
+        Some(password) if !handle.is_closed() => try_password(handle, user, password, tries).await,
+        _ => Ok(false),
+    }
+}
+
+/// Signs for one host by the agent that all share.
+struct AgentSigner<'a> {
+    agent: &'a Agent,
+    credentials: &'a Credentials,
+    queue: &'a Queue,
+}
+
+enum Unsigned {
+    Connection,
+    Agent(String),
+}
+
+impl From<russh::SendError> for Unsigned {
+    fn from(_: russh::SendError) -> Self {
+        Self::Connection
+    }
+}
+
+impl russh::Signer for AgentSigner<'_> {
+    type Error = Unsigned;
+
+    async fn auth_sign(
+        &mut self,
+        key: &AgentIdentity,
+        hash: Option<HashAlg>,
+        to_sign: Vec<u8>,
+    ) -> Result<Vec<u8>, Unsigned> {
+        let signed = self
+            .agent
+            .sign(&self.credentials.socket, self.queue, key, hash, to_sign);
+        signed.await.map_err(|error| Unsigned::Agent(error.to_string()))
+    }
 }
 
 async fn try_password(

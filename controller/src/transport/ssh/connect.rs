@@ -36,6 +36,9 @@ const WINDOW_BYTES: u32 = 1024 * 1024;
 /// pauses: it needs a moment, and more tries would look like an attack to it.
 const DROPPED_PAUSES: [Duration; 2] = [Duration::from_millis(500), Duration::from_millis(2000)];
 
+/// The task of a connection that is closed only has to be scheduled.
+const TASK_END_TIMEOUT: Duration = Duration::from_secs(2);
+
 /// A banner of another protocol is known by its first words (`HTTP/1.1 400 Bad Request`, `220 mail ESMTP`).
 const FIRST_WORDS_CHARS_MAX: usize = 32;
 
@@ -47,6 +50,20 @@ pub(super) struct Connected {
     pub(super) address: SocketAddr,
     /// Connections that it took, with those that were dropped.
     pub(super) connections: u64,
+}
+
+impl Connected {
+    /// Says why the connection ended, if it has and russh's task knows. A closed one's task ends at once.
+    pub(super) async fn why_it_ended(&mut self) -> Option<String> {
+        if !self.handle.is_closed() {
+            return None;
+        }
+        match timeout(TASK_END_TIMEOUT, &mut self.handle).await {
+            Ok(Err(ClientError::Russh(error))) => Some(error.to_string()),
+            Ok(Err(ClientError::Ours(error))) => Some(error.to_string()),
+            Ok(Ok(())) | Err(_) => None,
+        }
+    }
 }
 
 /// What the server said when it ended the connection.

@@ -8,7 +8,9 @@ mod auth;
 mod connect;
 mod exec;
 mod host_keys;
+mod identities;
 mod known_hosts;
+mod memory;
 mod stream;
 
 use super::watch::Watch;
@@ -25,6 +27,7 @@ use stream::Wire;
 use tokio::time::{Instant, timeout};
 
 pub(crate) use known_hosts::line as known_hosts_line;
+pub(crate) use memory::Memory;
 
 /// A goodbye is a courtesy; a server that does not take it is cut off.
 const GOODBYE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -60,7 +63,7 @@ async fn open(target: &Target, context: &Context) -> Result<Box<dyn Session>, Tr
     let host_keys = host_keys::HostKeys::load(target, context).await?;
     let credentials = auth::Credentials::load(target, context).await?;
     let mut connected = connect::connect(target, &host_keys).await?;
-    let logged_in = auth::log_in(&mut connected, credentials, target).await;
+    let logged_in = auth::log_in(&mut connected, &credentials, target).await;
     let round_trips = match logged_in {
         Ok(round_trips) => round_trips,
         Err(error) => {
