@@ -53,9 +53,54 @@ hf_state_make() {
   d???------*) ;;
   *) hf_try chmod 700 "$hf_state" ;;
   esac
+  hf_state_safe
   for hf_a in jobs blobs before; do
     [ -d "$hf_state/$hf_a" ] || hf_try mkdir "$hf_state/$hf_a"
   done
+}
+
+# hf_state_safe: refuses a state folder that others could swap for another while a job runs, by what it lies in: each
+# folder above it must be ours or root's, and writable by nobody else unless it is sticky. One ls tells of them all.
+hf_state_safe() {
+  hf_state_safe_up=..
+  set -- ..
+  hf_state_safe_at=$(cd -P "$hf_state" 2>/dev/null && pwd -P)
+  while hf_state_safe_at=${hf_state_safe_at%/*} && [ -n "$hf_state_safe_at" ]; do
+    hf_state_safe_up=../$hf_state_safe_up
+    set -- "$@" "$hf_state_safe_up"
+  done
+  hf_state_safe_lines=$(cd -P "$hf_state" && ls -ldn "$@" 2>/dev/null)
+  hf_state_safe_ifs=$IFS
+  IFS=$hf_nl
+  set -- $hf_state_safe_lines
+  IFS=$hf_state_safe_ifs
+  [ $# -gt 0 ] || hf_refuse no-state-dir "can't see the folders above $hf_state"
+  for hf_state_safe_line; do
+    hf_state_safe_one $hf_state_safe_line
+  done
+}
+
+# hf_state_safe_one MODE LINKS OWNER GROUP ... NAME: refuses one folder above the state folder.
+hf_state_safe_one() {
+  hf_state_safe_why=
+  case $3 in
+  0 | "$hf_uid_own") ;;
+  *) hf_state_safe_why="belongs to user $3" ;;
+  esac
+  case $1 in
+  d????????[tT]*) ;;
+  d???????w*) hf_state_safe_why='can be written by everybody' ;;
+  d????w*)
+    case $4 in
+    0 | "$hf_gid_own") ;;
+    *) hf_state_safe_why="can be written by group $4" ;;
+    esac
+    ;;
+  esac
+  [ -n "$hf_state_safe_why" ] || return 0
+  hf_state_safe_at=$(cd -P "$hf_state/${hf_state_safe_line##* }" 2>/dev/null && pwd -P)
+  hf_refuse no-state-dir \
+    "${hf_state_safe_at:-a folder above it} $hf_state_safe_why, so others could put a folder of theirs in the place of $hf_state: set another state_dir"
 }
 
 # hf_epoch_check: an older epoch than the host has seen is a controller whose lease is over.

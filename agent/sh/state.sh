@@ -1,8 +1,10 @@
 # What Holdfast keeps on a host: where it is, who is alive, where a job stands, and how a job is told.
 
-# hf_whoami: sets hf_uid_own and hf_user from one fork.
+# hf_whoami: sets hf_uid_own, hf_gid_own and hf_user from one fork.
 hf_whoami() {
   hf_a=$(id)
+  hf_gid_own=${hf_a#* gid=}
+  hf_gid_own=${hf_gid_own%%[!0-9]*}
   hf_uid_own=${hf_a#uid=}
   hf_user=${hf_uid_own#*\(}
   hf_user=${hf_user%%\)*}

@@ -15,6 +15,9 @@ const FILES: [(&str, &str); 5] = [
     (".gitignore", include_str!("scaffold/gitignore")),
 ];
 
+/// Stands in the scaffold for the folder that the first host keeps, as a TOML string.
+const PLACE: &str = "@PLACE@";
+
 /// Runs the command.
 pub fn run(global: &Global, args: &InitArgs) -> CliResult<i32> {
     let start = global.directory.clone().unwrap_or_else(|| PathBuf::from("."));
@@ -30,8 +33,9 @@ pub fn run(global: &Global, args: &InitArgs) -> CliResult<i32> {
             "name another folder: holdfast init fleet",
         ));
     }
+    let place = place(&folder)?;
     for (name, text) in FILES {
-        write(&folder.join(name), text)?;
+        write(&folder.join(name), &text.replace(PLACE, &place))?;
     }
     let shown = folder.display();
     data(&format!("Made a project in {shown}:\n"));
@@ -44,9 +48,23 @@ pub fn run(global: &Global, args: &InitArgs) -> CliResult<i32> {
         String::new()
     };
     data(&format!(
-        "\nIts one host is this machine and its blueprint touches only a folder below /tmp. Next:\n  {enter}holdfast plan\n  holdfast apply\n"
+        "\nIts one host is this machine and its blueprint touches only the folder `first` in it. Next:\n  {enter}holdfast plan\n  holdfast apply\n"
     ));
     Ok(0)
+}
+
+/// The folder that the first host keeps, below the project: in /tmp whoever makes it first could swap what we work on.
+fn place(project: &Path) -> CliResult<String> {
+    let doing = |error: std::io::Error| CliError::doing(format!("make {}", project.display()), &error);
+    fs::create_dir_all(project).map_err(doing)?;
+    let place = project.canonicalize().map_err(doing)?.join("first");
+    match place.to_str() {
+        Some(text) if !text.contains(char::is_control) => Ok(toml::Value::from(text).to_string()),
+        _ => Err(CliError::hinted(
+            format!("{} has bytes in its name that TOML can't hold", place.display()),
+            "name another folder: holdfast init fleet",
+        )),
+    }
 }
 
 fn write(path: &Path, text: &str) -> CliResult<()> {
