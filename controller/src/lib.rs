@@ -15,6 +15,7 @@ pub mod output;
 pub mod probes;
 pub mod store;
 pub mod transport;
+pub mod trust;
 pub mod view;
 
 use holdfast_plan::ids::{IdSource, Timestamp};

@@ -6,13 +6,13 @@ use crate::cli::args::Global;
 use crate::cli::error::{CliError, CliResult};
 use crate::config::{Config, PROJECT_FILE, StoreUrl, find_project};
 use crate::transport::{Become, HostKeyPolicy, Target, Timeouts, Via};
+use crate::trust::{ReadError, Trust};
 use holdfast_inventory::diagnostic::{Located, Location, Problem, Problems, SourceFile};
 use holdfast_inventory::{HostName, HostSettings, Inventory, Pattern, SecretRef, SshSettings, settings, vars};
 use holdfast_plan::blueprint::{self, Blueprint};
 use holdfast_plan::desired::{Desired, DesiredInput, Files};
 use holdfast_plan::render::{render_host_field, values};
 use std::collections::BTreeSet;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,6 +41,9 @@ pub enum Scope {
     All,
 }
 
+/// The longest text of a project: an inventory of 20,000 hosts with ten variables each stays below a quarter of it.
+const TEXT_BYTES_MAX: u64 = 16 * 1024 * 1024;
+
 /// The largest file that a blueprint may refer to. It is held in memory and in the store.
 const FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
@@ -49,12 +52,14 @@ impl Project {
     pub fn load(global: &Global, scope: Scope) -> CliResult<Self> {
         let start = global.directory.clone().unwrap_or_else(|| PathBuf::from("."));
         let root = find_project(&start).map_err(|error| CliError::new(crate::cli::error::chain(&error)))?;
+        let trust = trust_of(global, &root);
         let path = root.join(PROJECT_FILE);
-        let text =
-            fs::read_to_string(&path).map_err(|error| CliError::doing(format!("read {}", path.display()), &error))?;
+        let text = trust
+            .read_text(&path, TEXT_BYTES_MAX)
+            .map_err(|error| unread(&root, &path, &error))?;
         let (config, mut problems) = Config::parse(&SourceFile::new(&path, text));
         let inventory_files = match global.inventory.as_slice() {
-            [] => read_all(&root, &config.inventory, &config, &mut problems),
+            [] => read_all(&root, &config.inventory, &config, &trust, &mut problems),
             flags => {
                 let named: Vec<Located<String>> = flags
                     .iter()
@@ -64,7 +69,8 @@ impl Project {
                         Located::new(text, Location::new(&file, 0..file.text.len()))
                     })
                     .collect();
-                read_all(Path::new("."), &named, &config, &mut problems)
+                // Whoever names a file means it.
+                read_all(Path::new("."), &named, &config, &Trust::Named, &mut problems)
             }
         };
         let (mut inventory, found) = Inventory::read(&inventory_files, &config.ssh);
@@ -84,13 +90,14 @@ impl Project {
             config,
         };
         if scope == Scope::All {
-            for file in read_all(&root, &project.config.blueprints, &project.config, &mut problems) {
+            let config = &project.config;
+            for file in read_all(&root, &config.blueprints, config, &trust, &mut problems) {
                 let blueprint = blueprint::parse(&file, &mut problems);
                 for reference in blueprint.references() {
                     project
                         .files
                         .entry(reference.path.clone())
-                        .or_insert_with(|| read_bytes(&reference.path));
+                        .or_insert_with(|| read_bytes(&reference.path, &trust));
                 }
                 project.blueprints.push(blueprint);
             }
@@ -275,7 +282,13 @@ impl Project {
 }
 
 /// Follows paths and globs (sorted by bytes) and reads each file once.
-fn read_all(root: &Path, globs: &[Located<String>], config: &Config, problems: &mut Problems) -> Vec<Arc<SourceFile>> {
+fn read_all(
+    root: &Path,
+    globs: &[Located<String>],
+    config: &Config,
+    trust: &Trust,
+    problems: &mut Problems,
+) -> Vec<Arc<SourceFile>> {
     let mut seen = BTreeSet::new();
     let mut files = Vec::new();
     for entry in globs {
@@ -304,12 +317,15 @@ fn read_all(root: &Path, globs: &[Located<String>], config: &Config, problems: &
             if !seen.insert(path.clone()) {
                 continue;
             }
-            match fs::read_to_string(&path) {
+            match trust.read_text(&path, TEXT_BYTES_MAX) {
                 Ok(text) => files.push(SourceFile::new(shown(&path), text)),
-                Err(error) => problems.push(Problem::at(
-                    at.clone(),
-                    format!("can't read {}: {error}", path.display()),
-                )),
+                Err(error) => {
+                    let problem = Problem::at(at.clone(), format!("can't read {}: {error}", path.display()));
+                    problems.push(match error {
+                        ReadError::Distrust(_) => problem.help(how_to_trust(root)),
+                        _ => problem,
+                    });
+                }
             }
         }
     }
@@ -325,12 +341,41 @@ fn shown(path: &Path) -> PathBuf {
         .unwrap_or_else(|| path.to_path_buf())
 }
 
-fn read_bytes(path: &Path) -> Result<Arc<[u8]>, String> {
-    let bytes = fs::metadata(path).map_err(|error| error.to_string())?.len();
-    if bytes > FILE_BYTES_MAX {
-        return Err(format!("it has {bytes} bytes; the limit is {FILE_BYTES_MAX}"));
+fn read_bytes(path: &Path, trust: &Trust) -> Result<Arc<[u8]>, String> {
+    trust
+        .read(path, FILE_BYTES_MAX)
+        .map(Arc::from)
+        .map_err(|error| error.to_string())
+}
+
+/// A project that `-C` names is meant; one that was found upward from there, or from the working folder, is not.
+fn trust_of(global: &Global, root: &Path) -> Trust {
+    let named = global.directory.as_ref().and_then(|folder| folder.canonicalize().ok());
+    if named.as_deref() == Some(root) {
+        Trust::Named
+    } else {
+        Trust::found()
     }
-    fs::read(path).map(Arc::from).map_err(|error| error.to_string())
+}
+
+fn unread(root: &Path, path: &Path, error: &ReadError) -> CliError {
+    match error {
+        ReadError::Distrust(why) => CliError::hinted(
+            format!(
+                "found the project {}, but {why}; nothing of it was read",
+                root.display()
+            ),
+            how_to_trust(root),
+        ),
+        error => CliError::doing(format!("read {}", path.display()), error),
+    }
+}
+
+fn how_to_trust(root: &Path) -> String {
+    format!(
+        "its scripts would run as you; if you trust who wrote it, name it: holdfast -C {}",
+        root.display()
+    )
 }
 
 /// Resolves a leading `~/`.
