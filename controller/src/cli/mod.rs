@@ -18,6 +18,7 @@ pub mod resolve;
 pub mod run;
 pub mod runs;
 pub mod saved_plan;
+mod typed;
 pub mod unlock;
 pub mod validate;
 
@@ -27,17 +28,23 @@ use crate::store::Store;
 use crate::transport::Context;
 use crate::view::terminal::{DIM, note, paint};
 use args::{Cli, Command, Global};
-use clap::{CommandFactory, Parser};
+use clap::{CommandFactory, FromArgMatches};
 use error::{CliError, CliResult};
 use secrecy::SecretString;
 use std::ffi::OsString;
 use std::process::ExitCode;
 use std::sync::Arc;
+use typed::typed;
 
 /// Parses the arguments, runs the command and gives the exit code.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let cli = match Cli::try_parse_from(arguments) {
-        Ok(cli) => cli,
+    let understood = Cli::command().try_get_matches_from(arguments);
+    let parsed = understood.and_then(|matches| Ok((Cli::from_arg_matches(&matches)?, matches)));
+    let cli = match parsed {
+        Ok((cli, matches)) => {
+            typed::keep(&matches);
+            cli
+        }
         Err(error) => {
             let _ = error.print();
             // Asked-for help is no error; wrong usage is one of ours (1), since 2 means that a host failed.
@@ -206,20 +213,4 @@ fn peak_memory_kib() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     line.trim().trim_end_matches(" kB").trim().parse().ok()
-}
-
-/// What was typed, for the record: arguments joined, the values of `-e` left out, since they may be secret.
-fn typed() -> String {
-    let mut words = vec!["holdfast".to_owned()];
-    let mut hide = false;
-    for argument in std::env::args_os().skip(1) {
-        let word = argument.to_string_lossy().into_owned();
-        if std::mem::take(&mut hide) {
-            words.push(format!("{}=...", word.split('=').next().unwrap_or_default()));
-            continue;
-        }
-        hide = word == "-e" || word == "--extra-var";
-        words.push(word);
-    }
-    words.join(" ")
 }
