@@ -156,11 +156,13 @@ pub fn ack(nonce: &Nonce, request: &AckRequest<'_>) -> Vec<u8> {
 }
 
 /// Makes the program of an ad-hoc command: after the line `NONCE run` on stdout and on stderr everything is the
-/// command's own, and the exec's exit status is the command's. [`crate::reply::RunStart`] finds that line.
-pub fn run(nonce: &Nonce, command: &str) -> Vec<u8> {
+/// command's own, and the exec's exit status is the command's. [`crate::reply::RunStart`] finds that line. With `input`
+/// the command reads what is sent after the line on stdout, else it has none.
+pub fn run(nonce: &Nonce, command: &str, input: bool) -> Vec<u8> {
     let mut program = Program(String::from("{\n"));
     program.set("hf_nonce", nonce.as_str());
     program.set("hf_command", command);
+    program.set("hf_input", if input { "1" } else { "0" });
     program.text(RUN);
     program.end()
 }

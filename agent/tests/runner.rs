@@ -314,7 +314,7 @@ fn an_ad_hoc_command_is_marked_on_both_streams_and_its_status_passed() {
         let host = Host::new(shell);
         let nonce = host::nonce();
         let mut child = host.spawn();
-        let program = program::run(&nonce, "echo 'it''s out'; echo err >&2; read x; exit 7");
+        let program = program::run(&nonce, "echo 'it''s out'; echo err >&2; read x; exit 7", false);
         child
             .stdin
             .take()

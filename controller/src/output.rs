@@ -1,6 +1,7 @@
 //! The output of ad-hoc commands: found in the stream, bounded, and handed to whoever shows it.
 
-use crate::transport::{Handler, Reaction, Stream};
+use crate::transport::{Handler, Payload, Reaction, Stream};
+use bytes::Bytes;
 use holdfast_agent::program::Nonce;
 use holdfast_agent::reply::RunStart;
 use holdfast_inventory::HostName;
@@ -48,7 +49,7 @@ impl Kept {
     pub fn bytes(&self) -> Vec<u8> {
         let mut bytes = self.head.clone();
         if self.left_out > 0 {
-            bytes.extend_from_slice(format!("\n[... {} bytes left out ...]\n", self.left_out).as_bytes());
+            bytes.extend_from_slice(format!("\n[... {} bytes are not kept ...]\n", self.left_out).as_bytes());
         }
         bytes.extend(&self.tail);
         bytes
@@ -77,11 +78,13 @@ pub struct CommandHandler {
     collected: Collected,
     output: Arc<dyn Output>,
     began: bool,
+    /// Sent once the command reads.
+    input: Option<Bytes>,
 }
 
 impl CommandHandler {
-    /// Begins with the nonce of the program.
-    pub fn new(host: &HostName, nonce: &Nonce, output: Arc<dyn Output>) -> Self {
+    /// Begins with the nonce of the program, and what the command shall read.
+    pub fn new(host: &HostName, nonce: &Nonce, input: Option<Bytes>, output: Arc<dyn Output>) -> Self {
         Self {
             host: host.clone(),
             stdout: RunStart::new(nonce),
@@ -89,6 +92,7 @@ impl CommandHandler {
             collected: Collected::default(),
             output,
             began: false,
+            input,
         }
     }
 
@@ -111,11 +115,16 @@ impl Handler for CommandHandler {
         };
         let own = start.push(bytes);
         self.began |= start.is_started();
+        // Not before the mark on stdout: until then the shell that reads the program might swallow it.
+        let reads = stream == Stream::Stdout && start.is_started();
         if !own.is_empty() {
             kept.push(own);
             self.output.chunk(&self.host, stream, own);
         }
-        Reaction::Continue
+        match self.input.take_if(|_| reads) {
+            Some(input) => Reaction::Send(Payload(vec![input])),
+            None => Reaction::Continue,
+        }
     }
 
     fn answered(&self) -> bool {

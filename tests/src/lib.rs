@@ -3,6 +3,7 @@
 pub mod bed;
 pub mod fleet;
 pub mod gate;
+pub mod local;
 pub mod project;
 pub mod simulator;
 mod skip;

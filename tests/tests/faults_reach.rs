@@ -266,7 +266,7 @@ fn commands(project: &Project, cases: &[Case], well: &BedHost) {
     let run = quick
         .iter()
         .fold(run, |run, case| run.says_once(&case.message).says(case.hint));
-    run.says("well\nroot\n")
+    run.says("well\n  root\n")
         .says_once(&format!("8 hosts: 1 ok, {} unreachable", quick.len()));
     let run = project
         .run_with(&["run", &pattern, "--stream", "--", "id -un"], &PASSWORDS)
@@ -292,7 +292,7 @@ fn commands(project: &Project, cases: &[Case], well: &BedHost) {
 
     // A command that fails, one that runs out of time, and both beside a host that can't be reached.
     let failed = project.run(&["run", "well", "--", "echo said; echo why >&2; exit 3"]);
-    let failed = failed.exits(2).says("said").says("stderr: why");
+    let failed = failed.exits(2).says("said").says("why");
     failed.says_once("failed: ended with code 3").says("1 host: 1 failed");
     project.run(&["run", "well", "-S", "--", "exit 3"]).exits(3);
     project

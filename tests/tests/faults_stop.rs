@@ -289,7 +289,7 @@ fn an_interrupt_says_what_each_host_was_left_in_and_loses_nothing() {
         .exits(1)
         .says_once("Interrupted: no further host is started; waiting for one.")
         .says_once("Interrupt once more to stop waiting: the command may go on there, unseen.")
-        .says("one\nsaid\n")
+        .says("one\n  said\n")
         .says_once("not started: the run was interrupted before its turn")
         .says("2 hosts: 1 ok, 1 cancelled");
     for mode in ["-S", "--stream", "--json"] {

@@ -5,16 +5,8 @@ use std::fs;
 
 /// Three hosts that are this machine, each with a folder of its own, and one file for each.
 fn project() -> Project {
-    let project = Project::new();
-    let mut inventory = String::new();
-    for name in ["web1", "web2", "db1"] {
-        let root = project.path(&format!("hosts/{name}"));
-        fs::create_dir_all(&root).expect("a folder");
-        let root = root.display();
-        inventory.push_str(&format!(
-            "[hosts.{name}]\nvia = \"local\"\nstate_dir = \"{root}/state\"\nvars = {{ root = \"{root}\" }}\n"
-        ));
-    }
+    let project = Project::of_local(&["web1", "web2", "db1"]);
+    let mut inventory = fs::read_to_string(project.path("inventory.toml")).expect("it was written");
     inventory.push_str("[groups.web]\nhosts = [\"web1\", \"web2\"]\n[groups.db]\nhosts = [\"db1\"]\n");
     project.write("inventory.toml", inventory);
     project.blueprint("[file.motd]\npath = \"{{root}}/motd\"\ncontent = \"hello\\n\"\n");

@@ -101,7 +101,8 @@ pub enum Command {
     Drift(DriftArgs),
     /// Run a command on many hosts at once.
     #[command(
-        after_help = "Examples:\n  holdfast run web -- uptime\n  holdfast run -f 10 --timeout 30s all -- 'df -h / | tail -1'"
+        override_usage = "holdfast run [OPTIONS] <PATTERN> -- <COMMAND>...",
+        after_help = "Examples:\n  holdfast run web -- uptime\n  holdfast run -f 10 --timeout 30s all -- 'df -h / | tail -1'\n  holdfast run db01 -- 'tar cz /etc' > etc.tar.gz\n  holdfast run web -- 'cat > /tmp/list' < list"
     )]
     Run(RunArgs),
     /// Say what shall become of a resource that is stuck, or of a machine that is held.
@@ -226,14 +227,23 @@ pub struct RunArgs {
     /// Start no further host once this many failed.
     #[arg(long, value_name = "N")]
     pub max_failures: Option<u32>,
-    /// Print each line as it comes, with its host, even when not on a terminal.
-    #[arg(long)]
+    /// Print each line as it comes, with its host; a single host's output always comes as it is.
+    #[arg(long, conflicts_with = "json")]
     pub stream: bool,
+    /// Keep the output in DIR: HOST.out and HOST.err, byte for byte.
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["stream", "json"])]
+    pub outdir: Option<PathBuf>,
+    /// Leave stdin alone; else what is piped in is read once and given to the command on every host.
+    #[arg(short = 'n', long)]
+    pub no_input: bool,
     /// Exit with the largest code that the command gave on any host.
     #[arg(short = 'S', long)]
     pub largest_code: bool,
+    /// Words where the command would be, if `--` had not been forgotten.
+    #[arg(hide = true)]
+    pub misplaced: Vec<String>,
     /// The command; several words are joined with spaces and read by the host's `/bin/sh`.
-    #[arg(last = true, required = true)]
+    #[arg(last = true)]
     pub command: Vec<String>,
 }
 

@@ -10,6 +10,7 @@ pub mod error;
 pub mod facts;
 pub mod hosts;
 pub mod init;
+pub mod input;
 pub mod machines;
 pub mod plan;
 pub mod planning;

@@ -4,14 +4,17 @@ use crate::SystemIds;
 use crate::cli::args::{Global, RunArgs};
 use crate::cli::carry_out::run_started;
 use crate::cli::error::{CliError, CliResult};
-use crate::cli::{fleet, open_store, store_error, tell_traffic};
+use crate::cli::{fleet, input, open_store, store_error, tell_traffic};
 use crate::executor::{Assignment, CommandSpec, Execution, HostWork, execute};
 use crate::load::{Project, Scope};
 use crate::output::Output;
 use crate::view::command::{Gathered, NdJson, Streamed};
+use crate::view::outdir::OutDir;
 use crate::view::progress::Progress;
 use crate::view::recap;
-use crate::view::terminal::{can_ask, note};
+use crate::view::terminal::note;
+use crate::view::words::typed;
+use holdfast_inventory::HostName;
 use holdfast_inventory::document::parse_duration_ms;
 use holdfast_plan::event::RunKind;
 use holdfast_plan::ids::{PlanId, RunId};
@@ -28,11 +31,13 @@ const TIMEOUT_DEFAULT: Duration = Duration::from_secs(86_400);
 enum View {
     Gathered(Arc<Gathered>),
     Streamed(Arc<Streamed>),
+    OutDir(Arc<OutDir>),
     NdJson(Arc<NdJson>),
 }
 
 /// Runs the command.
 pub async fn run(global: &Global, args: &RunArgs) -> CliResult<i32> {
+    let command = command(args)?;
     let timeout = match &args.timeout {
         None => TIMEOUT_DEFAULT,
         Some(text) => parse_duration_ms(text).map(Duration::from_millis).ok_or_else(|| {
@@ -46,18 +51,14 @@ pub async fn run(global: &Global, args: &RunArgs) -> CliResult<i32> {
     let hosts = project.select(Some(&args.pattern))?;
     let store = open_store(&project).await?;
     let fleet = fleet(&project, global);
+    let targets = project.targets(&hosts)?;
+    let input = if args.no_input { None } else { input::read().await? };
     let progress = Arc::new(Progress::new("running", hosts.len()));
-    let width = hosts.iter().map(|host| host.as_str().len()).max().unwrap_or(0);
-    let view = if global.json {
-        View::NdJson(Arc::new(NdJson::new(Arc::clone(&progress))))
-    } else if args.stream || (hosts.len() == 1 && can_ask()) {
-        View::Streamed(Arc::new(Streamed::new(Arc::clone(&progress), width, hosts.len() > 1)))
-    } else {
-        View::Gathered(Arc::new(Gathered::default()))
-    };
+    let view = view(global, args, &hosts, &progress)?;
     let output: Arc<dyn Output> = match &view {
         View::Gathered(view) => Arc::clone(view) as _,
         View::Streamed(view) => Arc::clone(view) as _,
+        View::OutDir(view) => Arc::clone(view) as _,
         View::NdJson(view) => Arc::clone(view) as _,
     };
     let run = RunId::new(&mut SystemIds);
@@ -68,7 +69,6 @@ pub async fn run(global: &Global, args: &RunArgs) -> CliResult<i32> {
             work: Work::Command,
         })
         .collect();
-    let targets = project.targets(&hosts)?;
     let execution = Execution {
         store: store.clone(),
         fleet: fleet.clone(),
@@ -87,8 +87,9 @@ pub async fn run(global: &Global, args: &RunArgs) -> CliResult<i32> {
             })
             .collect(),
         command: Some(CommandSpec {
-            command: args.command.join(" "),
+            command,
             timeout,
+            input,
         }),
         output: Some(output),
         progress: Arc::clone(&progress),
@@ -102,10 +103,13 @@ pub async fn run(global: &Global, args: &RunArgs) -> CliResult<i32> {
     let report = execute(execution, RunSpec { hosts: tasks, limits }, started)
         .await
         .map_err(|error| store_error(&error))?;
-    drop(progress);
+    progress.finish();
     match &view {
         View::Gathered(view) => view.show(&report),
         View::Streamed(view) => view.finish(&report),
+        View::OutDir(view) => view
+            .finish(&report)
+            .map_err(|(path, error)| CliError::doing(format!("write {}", path.display()), &error))?,
         View::NdJson(view) => view.finish(&report),
     }
     if !global.json && (report.hosts.len() > 1 || report.tally.ok == 0) {
@@ -113,6 +117,45 @@ pub async fn run(global: &Global, args: &RunArgs) -> CliResult<i32> {
     }
     tell_traffic(global, &fleet, None);
     Ok(exit_code(&report, args.largest_code))
+}
+
+/// The command as one text. Words before `--` are a command whose `--` was forgotten.
+fn command(args: &RunArgs) -> CliResult<String> {
+    if !args.misplaced.is_empty() {
+        let words: Vec<&str> = args.misplaced.iter().chain(&args.command).map(String::as_str).collect();
+        return Err(CliError::hinted(
+            format!("`{}` stands before `--`", args.misplaced.join(" ")),
+            format!(
+                "the command comes after it: holdfast run {} -- {}",
+                typed(&args.pattern),
+                words.iter().map(|word| typed(word)).collect::<Vec<_>>().join(" ")
+            ),
+        ));
+    }
+    if args.command.is_empty() {
+        return Err(CliError::hinted(
+            "there is no command to run",
+            format!("it comes after `--`: holdfast run {} -- uptime", typed(&args.pattern)),
+        ));
+    }
+    Ok(args.command.join(" "))
+}
+
+/// Chooses how output is shown; the same whether or not anybody watches, so that a script sees what its author saw.
+fn view(global: &Global, args: &RunArgs, hosts: &[HostName], progress: &Arc<Progress>) -> CliResult<View> {
+    if global.json {
+        return Ok(View::NdJson(Arc::new(NdJson::new(Arc::clone(progress)))));
+    }
+    if let Some(folder) = &args.outdir {
+        let doing = |error: std::io::Error| CliError::doing(format!("use {} for output", folder.display()), &error);
+        return Ok(View::OutDir(Arc::new(OutDir::create(folder).map_err(doing)?)));
+    }
+    let width = hosts.iter().map(|host| host.as_str().len()).max().unwrap_or(0);
+    Ok(if args.stream || hosts.len() == 1 {
+        View::Streamed(Arc::new(Streamed::new(Arc::clone(progress), width, hosts.len() > 1)))
+    } else {
+        View::Gathered(Arc::new(Gathered::default()))
+    })
 }
 
 /// `-S` gives the largest code of the command itself, as clush does; unreachable hosts still count as 4.

@@ -243,8 +243,8 @@ impl Shared {
             }
         };
         let nonce = link::nonce();
-        let program = program::run(&nonce, &command.command);
-        let mut handler = CommandHandler::new(&host, &nonce, Arc::clone(output));
+        let program = program::run(&nonce, &command.command, command.input.is_some());
+        let mut handler = CommandHandler::new(&host, &nonce, command.input.clone(), Arc::clone(output));
         let deadline = tokio::time::Instant::now() + command.timeout;
         let mut abandoned = self.abandoned.subscribe();
         let ended = tokio::select! {

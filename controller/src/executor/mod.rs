@@ -21,6 +21,7 @@ use crate::store::{Store, StoreError};
 use crate::transport::{Session, Target};
 use crate::view::progress::Progress;
 use crate::{SystemIds, now};
+use bytes::Bytes;
 use dashmap::DashMap;
 use holdfast_inventory::HostName;
 use holdfast_plan::change::{Action, HostPlan};
@@ -88,6 +89,8 @@ pub struct CommandSpec {
     pub command: String,
     /// How long a host may take.
     pub timeout: Duration,
+    /// What it reads on its stdin, the same on every host; `None`: nothing.
+    pub input: Option<Bytes>,
 }
 
 /// A run and all it needs.

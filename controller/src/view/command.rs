@@ -1,4 +1,8 @@
-//! Shows the output of ad-hoc commands: gathered with equal ones folded, streamed line by line, or as NDJSON.
+//! Shows the output of ad-hoc commands: gathered with equal ones folded, streamed line by line, or as NDJSON. Into
+//! files of their own goes it in [`super::outdir`].
+//!
+//! What a host prints never stands where Holdfast speaks: it is indented, or has its host in front of each line. Bytes
+//! go out as they are only to what is no terminal.
 
 use crate::outcomes::command_hint;
 use crate::output::{Collected, Output};
@@ -7,7 +11,7 @@ use crate::view::fold::fold;
 use crate::view::progress::Progress;
 use crate::view::recap::word;
 use crate::view::sanitize::{one_line, visible};
-use crate::view::terminal::{BOLD, DIM, data, data_line, paint};
+use crate::view::terminal::{BOLD, DIM, data, data_line, note, paint, stderr_is_terminal, stdout_is_terminal};
 use holdfast_inventory::HostName;
 use holdfast_plan::outcome::Outcome;
 use holdfast_plan::report::Report;
@@ -17,33 +21,44 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// Bytes of an unfinished line kept while streaming; a longer line is shown in pieces.
 const LINE_BYTES_MAX: usize = 8 * 1024;
 
+/// What is in front of each line of output under the name of its hosts.
+const INDENT: &str = "  ";
+
 /// Keeps what every host printed, and shows equal ones once.
 #[derive(Debug, Default)]
-pub struct Gathered(Mutex<BTreeMap<HostName, String>>);
+pub struct Gathered(Mutex<GatheredState>);
+
+#[derive(Debug, Default)]
+struct GatheredState {
+    texts: BTreeMap<HostName, String>,
+    /// Bytes that were not kept.
+    cut: Vec<(HostName, u64)>,
+}
 
 impl Output for Gathered {
     fn chunk(&self, _: &HostName, _: Stream, _: &[u8]) {}
 
     fn over(&self, host: &HostName, _: &Outcome, collected: Collected) {
-        let mut text = visible(&collected.stdout.bytes());
-        let errors = visible(&collected.stderr.bytes());
-        if !text.is_empty() && !text.ends_with('\n') {
-            text.push('\n');
+        let mut text = String::new();
+        for line in visible(&collected.stdout.bytes()).lines() {
+            text.push_str(&format!("{INDENT}{line}\n"));
         }
-        for line in errors.lines() {
-            text.push_str(&format!("{} {line}\n", paint(DIM, "stderr:")));
+        for line in visible(&collected.stderr.bytes()).lines() {
+            text.push_str(&format!("{INDENT}{} {line}\n", paint(DIM, "stderr:")));
         }
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(host.clone(), text);
+        let cut = collected.stdout.left_out() + collected.stderr.left_out();
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        state.texts.insert(host.clone(), text);
+        if cut > 0 {
+            state.cut.push((host.clone(), cut));
+        }
     }
 
     fn ended(&self, _: &HostName, _: &Outcome) {}
 }
 
 /// How a command ended badly, and what to do.
-fn ending(outcome: &Outcome) -> String {
+pub(super) fn ending(outcome: &Outcome) -> String {
     let mut text = format!("{}: {}\n", word(outcome), one_line(&outcome.message()));
     if let Some(hint) = command_hint(outcome) {
         text.push_str(&format!("    {}\n", paint(DIM, one_line(hint))));
@@ -54,9 +69,9 @@ fn ending(outcome: &Outcome) -> String {
 impl Gathered {
     /// Shows everything: each different output under the hosts that gave it.
     pub fn show(&self, report: &Report) {
-        let texts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let blocks = report.hosts.iter().map(|(host, row)| {
-            let mut text = texts.get(host).cloned().unwrap_or_default();
+            let mut text = state.texts.get(host).cloned().unwrap_or_default();
             if let Some(outcome) = row.outcome.as_ref().filter(|outcome| !matches!(outcome, Outcome::Ok)) {
                 text.push_str(&ending(outcome));
             }
@@ -65,13 +80,19 @@ impl Gathered {
         for block in fold(blocks) {
             data(&format!("{}\n{}", paint(BOLD, block.title()), block.text));
         }
+        for (host, bytes) in &state.cut {
+            note(&format!(
+                "{host}: {bytes} bytes in the middle of its output are not shown; --outdir DIR keeps all of it"
+            ));
+        }
     }
 }
 
-/// Shows each line as it comes, with its host in front.
+/// Shows output as it comes: each line with its host in front, or of one host alone just as it is.
 pub struct Streamed {
     progress: Arc<Progress>,
     width: usize,
+    /// Without it there is but one host.
     prefixed: bool,
     rests: Mutex<HashMap<(HostName, Stream), Vec<u8>>>,
 }
@@ -87,16 +108,23 @@ impl Streamed {
         }
     }
 
+    fn is_terminal(stream: Stream) -> bool {
+        match stream {
+            Stream::Stdout => stdout_is_terminal(),
+            Stream::Stderr => stderr_is_terminal(),
+        }
+    }
+
     fn line(&self, host: &HostName, stream: Stream, line: &[u8]) {
-        let shown = visible(line);
-        let text = if self.prefixed {
-            format!(
-                "{} {shown}",
-                paint(BOLD, format!("{:<1$}", format!("{host}:"), self.width + 1))
-            )
+        let prefix = if self.prefixed {
+            format!("{:<1$} ", format!("{host}:"), self.width + 1)
         } else {
-            shown
+            String::new()
         };
+        if !Self::is_terminal(stream) {
+            return self.progress.raw(stream, &[prefix.as_bytes(), line, b"\n"].concat());
+        }
+        let text = format!("{}{}", paint(BOLD, prefix), visible(line));
         match stream {
             Stream::Stdout => self.progress.data(&format!("{text}\n")),
             Stream::Stderr => self.progress.print(&text),
@@ -112,35 +140,41 @@ impl Streamed {
         for ((host, stream), rest) in left {
             self.line(&host, stream, &rest);
         }
+        self.progress.finish();
         let unstarted = report.hosts.iter().filter_map(|(host, row)| {
             let outcome = row.outcome.as_ref()?;
             matches!(outcome, Outcome::Skipped { .. } | Outcome::Cancelled).then(|| (host.clone(), ending(outcome)))
         });
         for block in fold(unstarted) {
-            self.progress
-                .print(format!("{}: {}", block.title(), block.text).trim_end());
+            note(format!("{}: {}", block.title(), block.text).trim_end());
         }
+    }
+
+    /// Takes the lines that are whole out of what came.
+    fn whole_lines(&self, host: &HostName, stream: Stream, bytes: &[u8]) -> Vec<Vec<u8>> {
+        let mut whole = Vec::new();
+        let mut rests = self.rests.lock().unwrap_or_else(PoisonError::into_inner);
+        let rest = rests.entry((host.clone(), stream)).or_default();
+        for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
+            rest.extend_from_slice(piece);
+            if piece.ends_with(b"\n") || rest.len() >= LINE_BYTES_MAX {
+                let mut line = std::mem::take(rest);
+                if line.ends_with(b"\n") {
+                    line.pop();
+                }
+                whole.push(line);
+            }
+        }
+        whole
     }
 }
 
 impl Output for Streamed {
     fn chunk(&self, host: &HostName, stream: Stream, bytes: &[u8]) {
-        let mut whole = Vec::new();
-        {
-            let mut rests = self.rests.lock().unwrap_or_else(PoisonError::into_inner);
-            let rest = rests.entry((host.clone(), stream)).or_default();
-            for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
-                rest.extend_from_slice(piece);
-                if piece.ends_with(b"\n") || rest.len() >= LINE_BYTES_MAX {
-                    let mut line = std::mem::take(rest);
-                    if line.ends_with(b"\n") {
-                        line.pop();
-                    }
-                    whole.push(line);
-                }
-            }
+        if !self.prefixed && !Self::is_terminal(stream) {
+            return self.progress.raw(stream, bytes);
         }
-        for line in whole {
+        for line in self.whole_lines(host, stream, bytes) {
             self.line(host, stream, &line);
         }
     }
@@ -172,6 +206,7 @@ impl NdJson {
 
     /// Writes the recap.
     pub fn finish(&self, report: &Report) {
+        self.progress.finish();
         data_line(&serde_json::json!({ "schema": 1, "recap": report.tally }).to_string());
     }
 }

@@ -3,6 +3,7 @@
 pub mod command;
 pub mod diff;
 pub mod fold;
+pub mod outdir;
 pub mod plan;
 pub mod problems;
 pub mod progress;

@@ -1,6 +1,8 @@
 //! Live progress on stderr for people; nothing when nobody watches.
 
-use crate::view::terminal::is_interactive;
+use crate::transport::Stream;
+use crate::view::terminal;
+use crate::view::terminal::stderr_is_terminal;
 use holdfast_inventory::HostName;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::collections::BTreeSet;
@@ -19,7 +21,7 @@ const NAMED_MAX: usize = 3;
 impl Progress {
     /// Shows `what` over `total` hosts.
     pub fn new(what: &str, total: usize) -> Self {
-        let bar = if is_interactive() {
+        let bar = if stderr_is_terminal() {
             let bar = ProgressBar::new(total as u64);
             if let Ok(style) = ProgressStyle::with_template("{spinner} {prefix} {pos}/{len} [{elapsed}] {wide_msg}") {
                 bar.set_style(style);
@@ -67,12 +69,25 @@ impl Progress {
 
     /// Writes a line above the progress line.
     pub fn print(&self, line: &str) {
-        self.bar.suspend(|| crate::view::terminal::note(line));
+        self.bar.suspend(|| terminal::note(line));
     }
 
     /// Writes data to stdout without tearing the progress line.
     pub fn data(&self, text: &str) {
-        self.bar.suspend(|| crate::view::terminal::data(text));
+        self.bar.suspend(|| terminal::data(text));
+    }
+
+    /// Writes bytes of a host as they are, to streams that are no terminal.
+    pub fn raw(&self, stream: Stream, bytes: &[u8]) {
+        self.bar.suspend(|| match stream {
+            Stream::Stdout => terminal::raw_data(bytes),
+            Stream::Stderr => terminal::raw_note(bytes),
+        });
+    }
+
+    /// Takes the line away for good: what follows is not progress.
+    pub fn finish(&self) {
+        self.bar.finish_and_clear();
     }
 
     fn show(&self) {

@@ -2,6 +2,7 @@
 //! whether the stream is a terminal (anstream decides).
 
 use anstyle::{AnsiColor, Style};
+use holdfast_plan::exit_code::ExitCode;
 use std::io::{IsTerminal, Write};
 
 /// Headings.
@@ -22,7 +23,7 @@ pub fn paint(style: Style, text: impl std::fmt::Display) -> String {
 
 /// Writes data to stdout. A closed pipe (`| head`) ends the program quietly, as other tools do.
 pub fn data(text: &str) {
-    write_or_leave(&mut anstream::stdout(), text);
+    write_or_leave(&mut anstream::stdout(), text.as_bytes(), "stdout");
 }
 
 /// Writes a line of data to stdout.
@@ -32,20 +33,45 @@ pub fn data_line(text: &str) {
 
 /// Writes a line for people to stderr.
 pub fn note(text: &str) {
-    write_or_leave(&mut anstream::stderr(), &format!("{text}\n"));
+    write_or_leave(&mut anstream::stderr(), format!("{text}\n").as_bytes(), "stderr");
+}
+
+/// Writes bytes of a host to stdout as they are. Only for streams that are no terminal.
+pub fn raw_data(bytes: &[u8]) {
+    write_or_leave(&mut std::io::stdout(), bytes, "stdout");
+}
+
+/// Writes bytes of a host to stderr as they are. Only for streams that are no terminal.
+pub fn raw_note(bytes: &[u8]) {
+    write_or_leave(&mut std::io::stderr(), bytes, "stderr");
 }
 
 /// Exit code of a program that a closed pipe ended, as a shell would report it (128 + SIGPIPE).
 const CLOSED_PIPE: i32 = 141;
 
-fn write_or_leave(stream: &mut dyn Write, text: &str) {
-    if stream.write_all(text.as_bytes()).and_then(|()| stream.flush()).is_err() {
+/// Writes all, or ends the program: who reads it is gone, or it can't be kept, and going on would pretend otherwise.
+fn write_or_leave(stream: &mut dyn Write, bytes: &[u8], name: &str) {
+    let Err(error) = stream.write_all(bytes).and_then(|()| stream.flush()) else {
+        return;
+    };
+    if error.kind() == std::io::ErrorKind::BrokenPipe {
         std::process::exit(CLOSED_PIPE);
     }
+    // If it is stderr that fails, there is nobody left to tell.
+    let _ = writeln!(
+        std::io::stderr(),
+        "error: failed to write to {name}: {error}\nhint: what was begun is recorded: holdfast runs"
+    );
+    std::process::exit(ExitCode::ERROR.0.into());
 }
 
-/// Tells whether a person watches stderr.
-pub fn is_interactive() -> bool {
+/// Tells whether stdout is a terminal, which bytes of hosts must not reach as they are.
+pub fn stdout_is_terminal() -> bool {
+    std::io::stdout().is_terminal()
+}
+
+/// Tells whether stderr is a terminal.
+pub fn stderr_is_terminal() -> bool {
     std::io::stderr().is_terminal()
 }
 
