@@ -1,10 +1,14 @@
 //! Works on many hosts at once: a bounded number of tasks, each contained, so that one host's trouble is its own.
 
+use crate::outcomes;
 use crate::transport::agent::{AGENT_PATH, AgentSession};
 use crate::transport::{Context, Session, Target, Traffic, TransportError, Via, connect, connect_agent};
 use holdfast_inventory::HostName;
+use holdfast_plan::backoff::connect_pause_ms;
+use holdfast_plan::run::CONNECT_RETRIES;
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
@@ -31,13 +35,44 @@ impl Fleet {
         self.forks
     }
 
-    /// Opens a session by the carrier that the target names.
+    /// Opens a session by the carrier that the target names, in one try: for a run, which has its own way to wait
+    /// ([`holdfast_plan::run`]). All others [`reach`](Self::reach).
     pub async fn open(&self, target: &Target) -> Result<Box<dyn Session>, TransportError> {
         connect(target, &self.context).await
     }
 
-    /// Opens a session to the agent of a host, whatever carries programs to it.
-    pub async fn open_agent(&self, target: &Target) -> Result<AgentSession, TransportError> {
+    /// Opens a session by the carrier that the target names; what may pass in seconds is waited for.
+    pub async fn reach(&self, target: &Target) -> Result<Box<dyn Session>, TransportError> {
+        self.patiently(target, || self.open(target)).await
+    }
+
+    /// Opens a session to the agent of a host, whatever carries programs to it; what may pass is waited for.
+    pub async fn reach_agent(&self, target: &Target) -> Result<AgentSession, TransportError> {
+        self.patiently(target, || self.open_agent(target)).await
+    }
+
+    /// Tries again as often as the way in which it failed is worth, with growing pauses.
+    async fn patiently<T, F>(&self, target: &Target, mut open: impl FnMut() -> F) -> Result<T, TransportError>
+    where
+        F: Future<Output = Result<T, TransportError>>,
+    {
+        let mut tries = 0;
+        loop {
+            let error = match open().await {
+                Ok(session) => return Ok(session),
+                Err(error) => error,
+            };
+            tries += 1;
+            if tries > outcomes::unreachable_kind(&error).retries(CONNECT_RETRIES) {
+                return Err(error);
+            }
+            let pause = Duration::from_millis(connect_pause_ms(&target.name, tries));
+            tracing::debug!(host = %target.name, %error, ?pause, "tries again");
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    async fn open_agent(&self, target: &Target) -> Result<AgentSession, TransportError> {
         let session = match target.via {
             Via::Agent => return connect_agent(target, &self.context).await,
             Via::Ssh | Via::Local => connect(target, &self.context).await?,

@@ -21,6 +21,7 @@ use holdfast_plan::observation::{JobReport, JobState, Observation, Observed};
 use holdfast_plan::outcome::Outcome;
 use holdfast_plan::planner::{Mode, to_observe};
 use holdfast_plan::resource::DesiredResource;
+use holdfast_plan::run::CONNECT_RETRIES;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -129,7 +130,7 @@ async fn observe_host(
     let mut held = known.as_ref().and_then(|known| known.held.clone());
     let facts_digest = known.and_then(|known| known.facts_digest);
     let mut ledger = ledger_of(store, machine.as_ref()).await?;
-    let mut session = match fleet.open(target).await {
+    let mut session = match fleet.reach(target).await {
         Ok(session) => session,
         Err(error) => return Err(unreachable_host(store, host, machine, held.is_some(), &error).await),
     };
@@ -138,12 +139,22 @@ async fn observe_host(
         release(store, host, machine.as_ref(), "known_hosts").await?;
         held = None;
     }
-    let mut rounds = 0;
+    let (mut rounds, mut losses) = (0, 0);
     let result = loop {
         rounds += 1;
         let asked = to_observe(desired, &ledger, mode);
         let observation = match ask(session.as_mut(), target, &asked).await {
             Ok(observation) => observation,
+            Err(Outcome::Unreachable(why)) if losses < why.kind.retries(CONNECT_RETRIES) => {
+                // Looking changes nothing: a connection lost meanwhile is no reason to give the host up.
+                (losses, rounds) = (losses + 1, rounds - 1);
+                fleet.close(session).await;
+                session = match fleet.reach(target).await {
+                    Ok(session) => session,
+                    Err(error) => return Err(unreachable_host(store, host, machine, held.is_some(), &error).await),
+                };
+                continue;
+            }
             Err(outcome) => break Err(Unobserved::Host(outcome)),
         };
         if machine.is_none()

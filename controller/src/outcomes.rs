@@ -17,23 +17,25 @@ pub fn unreachable_kind(error: &TransportError) -> UnreachableKind {
             _ => UnreachableKind::ConnectRefused,
         },
         TransportError::ConnectTimeout { .. } => UnreachableKind::ConnectTimeout,
+        TransportError::Dropped { .. } => UnreachableKind::Dropped,
         TransportError::HandshakeTimeout { .. }
-        | TransportError::NotSsh { .. }
-        | TransportError::Negotiation { .. } => UnreachableKind::Handshake,
+        | TransportError::AuthTimeout { .. }
+        | TransportError::Deadline { .. } => UnreachableKind::NoAnswer,
+        TransportError::NotSsh { .. } | TransportError::Negotiation { .. } => UnreachableKind::Handshake,
         TransportError::HostKeyUnknown { .. }
         | TransportError::HostKeyNotRecorded { .. }
         | TransportError::KnownHosts { .. } => UnreachableKind::HostKeyUnknown,
         TransportError::HostKeyChanged { .. } | TransportError::HostKeyRevoked { .. } => {
             UnreachableKind::HostKeyChanged
         }
-        TransportError::AuthRefused { .. } | TransportError::AuthTimeout { .. } => UnreachableKind::AuthRefused,
+        TransportError::AuthRefused { .. } => UnreachableKind::AuthRefused,
         TransportError::NoCredentials { .. }
         | TransportError::Identity { .. }
         | TransportError::IdentityEncrypted { .. }
         | TransportError::AgentUnavailable { .. }
         | TransportError::PasswordMissing { .. } => UnreachableKind::NoCredentials,
         TransportError::SudoRefused { .. } => UnreachableKind::SudoRefused,
-        TransportError::ConnectionLost { .. } | TransportError::Deadline { .. } => UnreachableKind::ConnectionLost,
+        TransportError::ConnectionLost { .. } => UnreachableKind::ConnectionLost,
         TransportError::AgentMissing { .. } | TransportError::Agent { .. } => UnreachableKind::Agent,
         TransportError::ProgramMissing { .. }
         | TransportError::ExecRefused { .. }

@@ -147,7 +147,7 @@ pub async fn push_probes(
             let probes = made.get(&target.name).cloned();
             async move {
                 let Some(probes) = probes else { return Ok(()) };
-                let mut session = fleet.open_agent(&target).await?;
+                let mut session = fleet.reach_agent(&target).await?;
                 let pushed = async {
                     let status = session.status().await?;
                     push(&mut session, &status, &probes, every_s).await

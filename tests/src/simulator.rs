@@ -375,7 +375,7 @@ impl World {
             return Some(UnreachableKind::AuthRefused);
         }
         let fails = self.scenario.weather.connect_fails;
-        self.chance(fails).then_some(UnreachableKind::ConnectTimeout)
+        self.chance(fails).then_some(UnreachableKind::ConnectRefused)
     }
 
     fn start(&mut self, host: &HostName, attempt: &AttemptId) {

@@ -150,14 +150,14 @@ fn cases(bed: &Bed) -> Vec<Case> {
         case(
             "closes",
             format!("address = \"127.0.0.1\"\nport = {closes}"),
-            "handshake",
+            "dropped",
             format!("127.0.0.1:{closes} did not complete an SSH handshake: it closed the connection without a word"),
-            "a server that limits connections (MaxStartups) also closes early",
+            "a server that limits connections (MaxStartups, PerSourcePenalties, hosts.deny) closes them early",
         ),
         case(
             "silent",
             format!("address = \"127.0.0.1\"\nport = {silent}\nhandshake_timeout = \"2s\""),
-            "handshake",
+            "no_answer",
             format!("127.0.0.1:{silent} accepted the connection but did not finish the SSH handshake within 2 s"),
             "the server may be overloaded; check it on its console",
         ),

@@ -8,13 +8,30 @@ const FIRST_MS: u64 = 1_000;
 /// (`PerSourcePenalties`) are of that order.
 const LONGEST_MS: u64 = 60_000;
 
+/// Before connecting is tried again: a server that was full a moment ago is not full for minutes, and a person waits.
+const CONNECT_TRIES_MAX: u32 = 4;
+
+/// Gives the pause before connecting is tried for the time `tries + 1`: as [`pause_ms`], at most eight seconds.
+pub fn connect_pause_ms(host: &HostName, tries: u32) -> u64 {
+    // Which try it is still spreads the hosts anew.
+    let full = full_ms(tries.min(CONNECT_TRIES_MAX));
+    spread_over(full, host, tries)
+}
+
 /// Gives the pause before try number `tries + 1`, in milliseconds: between a half and the whole of
 /// `FIRST_MS * 2^(tries - 1)`, where the host's name decides, so that a fleet that lost its switch does not come
 /// back in one moment.
 pub fn pause_ms(host: &HostName, tries: u32) -> u64 {
-    let full = FIRST_MS
+    spread_over(full_ms(tries), host, tries)
+}
+
+fn full_ms(tries: u32) -> u64 {
+    FIRST_MS
         .saturating_mul(1 << tries.saturating_sub(1).min(16))
-        .min(LONGEST_MS);
+        .min(LONGEST_MS)
+}
+
+fn spread_over(full: u64, host: &HostName, tries: u32) -> u64 {
     full / 2 + spread(host, tries) % (full / 2 + 1)
 }
 
@@ -42,6 +59,9 @@ mod tests {
                     "{name} try {tries}: {pause} of {full}"
                 );
             }
+        }
+        for tries in 5..9 {
+            assert!((4_000..=8_000).contains(&connect_pause_ms(&"web01".into(), tries)));
         }
         let pauses: std::collections::BTreeSet<u64> = (0..100)
             .map(|n| pause_ms(&HostName::new(format!("web{n:02}")), 5))

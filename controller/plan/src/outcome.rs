@@ -117,6 +117,11 @@ pub enum UnreachableKind {
     NoRoute,
     /// The connection ended before anything was sent.
     ConnectionLost,
+    /// The server closed the connection before the login: it limits connections (MaxStartups, PerSourcePenalties), or
+    /// it starts anew.
+    Dropped,
+    /// It took the connection, and then did not answer in time: in the handshake, in the login, or afterwards.
+    NoAnswer,
     /// The server did not speak SSH, or no algorithm is common.
     Handshake,
     /// The host's key is not the one we know.
@@ -221,11 +226,17 @@ pub enum SkipReason {
 }
 
 impl UnreachableKind {
-    /// Tells whether trying again soon may help. Authentication and keys never are: repeating them gets a
-    /// controller banned (LEGACY R5).
+    /// Tells whether it may pass without anybody changing anything. Authentication and keys never do: repeating them
+    /// gets a controller banned (LEGACY R5).
     pub fn is_transient(self) -> bool {
         match self {
-            Self::ConnectRefused | Self::ConnectTimeout | Self::NoRoute | Self::ConnectionLost | Self::Agent => true,
+            Self::ConnectRefused
+            | Self::ConnectTimeout
+            | Self::NoRoute
+            | Self::ConnectionLost
+            | Self::Dropped
+            | Self::NoAnswer
+            | Self::Agent => true,
             Self::NameUnknown
             | Self::Handshake
             | Self::HostKeyChanged
@@ -239,6 +250,28 @@ impl UnreachableKind {
         }
     }
 
+    /// Tells how often connecting is tried again at once, where `few` tries are the rule: wherever a host is reached
+    /// for, by observing, applying and running alike. What may pass in seconds is; a time that ran out is not, since
+    /// the system, the server or we waited as long as is sensible, and a fleet waits for its slowest host.
+    pub fn retries(self, few: u32) -> u32 {
+        match self {
+            // A server with two places for logins takes that many rounds to let sixty hosts in, and penalties last 15 s.
+            Self::Dropped => few.saturating_mul(3),
+            Self::ConnectRefused | Self::NoRoute | Self::ConnectionLost => few,
+            Self::ConnectTimeout | Self::NoAnswer | Self::Agent => 0,
+            Self::NameUnknown
+            | Self::Handshake
+            | Self::HostKeyChanged
+            | Self::HostKeyUnknown
+            | Self::AuthRefused
+            | Self::NoCredentials
+            | Self::SudoRefused
+            | Self::Jump
+            | Self::Protocol
+            | Self::Other => 0,
+        }
+    }
+
     /// Says what happened, without the transport's own words.
     pub fn message(self) -> &'static str {
         match self {
@@ -247,6 +280,8 @@ impl UnreachableKind {
             Self::ConnectTimeout => "no answer in time",
             Self::NoRoute => "no route to the host",
             Self::ConnectionLost => "the connection was lost before anything was sent",
+            Self::Dropped => "the server closed the connection before the login",
+            Self::NoAnswer => "the host took the connection and did not answer in time",
             Self::Handshake => "SSH could not be negotiated",
             Self::HostKeyChanged => "the host key changed",
             Self::HostKeyUnknown => "the host key is not known",
@@ -270,6 +305,8 @@ impl UnreachableKind {
             }
             Self::NoRoute => "check the network between here and the host",
             Self::ConnectionLost => "run the command again; if it repeats, look at sshd's log on the host",
+            Self::Dropped => "raise MaxStartups of its sshd, or lower --forks; it may also be starting anew",
+            Self::NoAnswer => "the host may be overloaded; check it on its console",
             Self::Handshake => "check that `port` is the port of sshd, and update a server that is too old",
             Self::HostKeyChanged => {
                 "if the host was reinstalled, remove its line from known_hosts; if not, someone may be in between"

@@ -69,6 +69,10 @@ pub enum Work {
     },
 }
 
+/// How often connecting is tried again, as a rule. With the backoff's pauses: some 3 s, in which a service is
+/// restarted.
+pub const CONNECT_RETRIES: u32 = 2;
+
 /// The limits of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
@@ -76,7 +80,8 @@ pub struct Limits {
     pub forks: usize,
     /// When more hosts than this went wrong, no further host is started.
     pub max_failures: Option<u32>,
-    /// How often a connection that failed before anything was sent is tried again.
+    /// How often a connection that failed before anything was sent is tried again, as a rule: see
+    /// [`UnreachableKind::retries`](crate::outcome::UnreachableKind::retries).
     pub connect_retries: u32,
     /// How often a host is asked again after a lost connection before it is left as `unknown`.
     pub attach_tries: u32,
@@ -88,8 +93,7 @@ impl Default for Limits {
             // One connection and one core's worth of cryptography each: more does not end sooner on small controllers.
             forks: 50,
             max_failures: None,
-            // With the backoff's pauses: some 5 s, enough for a full `MaxStartups` to drain.
-            connect_retries: 2,
+            connect_retries: CONNECT_RETRIES,
             // With the backoff's pauses: some four minutes, the time of a slow reboot.
             attach_tries: 8,
         }

@@ -196,7 +196,7 @@ fn row(host: &HostName, result: &Result<Option<Status>, TransportError>) -> serd
 async fn ask(fleet: &Fleet, targets: Vec<Target>) -> Vec<Asked> {
     fleet
         .each(targets, |fleet, target| async move {
-            let mut session = match fleet.open_agent(&target).await {
+            let mut session = match fleet.reach_agent(&target).await {
                 Ok(session) => session,
                 Err(TransportError::AgentMissing { .. }) => return Ok(None),
                 Err(error) => return Err(error),

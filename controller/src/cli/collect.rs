@@ -105,7 +105,7 @@ async fn take(store: &Store, fleet: &Fleet, target: &Target, probes: Option<&Pro
         .machine_of(&target.name)
         .await
         .map_err(|error| Missed::Store(store_error(&error)))?;
-    let mut session = fleet.open_agent(target).await?;
+    let mut session = fleet.reach_agent(target).await?;
     let taken = match (machine, probes) {
         (Some(machine), Some(probes)) => take_all(store, &mut session, &target.name, &machine, probes).await,
         _ => Err(Missed::NoMachine),

@@ -41,7 +41,15 @@ pub enum TransportError {
         /// How long we waited.
         after: Duration,
     },
-    /// The other side does not speak SSH, or broke the connection off before the handshake ended.
+    /// The server closed the connection before the handshake ended: it limits connections, or starts anew.
+    #[error("{address} did not complete an SSH handshake: {detail}")]
+    Dropped {
+        /// Address and port.
+        address: String,
+        /// What was seen.
+        detail: String,
+    },
+    /// The other side does not speak SSH.
     #[error("{address} did not complete an SSH handshake: {detail}")]
     NotSsh {
         /// Address and port.
@@ -245,6 +253,7 @@ impl TransportError {
             Self::Connect { .. } => "connect",
             Self::ConnectTimeout { .. } => "connect-timeout",
             Self::HandshakeTimeout { .. } => "handshake-timeout",
+            Self::Dropped { .. } => "dropped",
             Self::NotSsh { .. } => "not-ssh",
             Self::Negotiation { .. } => "negotiation",
             Self::HostKeyUnknown { .. } => "host-key-unknown",
@@ -280,10 +289,11 @@ impl TransportError {
                 "check that the host is up and that no firewall drops the packets, or raise `connect_timeout`".into()
             }
             Self::HandshakeTimeout { .. } => "the server may be overloaded; check it on its console".into(),
-            Self::NotSsh { .. } => {
-                "check that `port` is the port of sshd; a server that limits connections (MaxStartups) also closes early"
+            Self::Dropped { .. } => {
+                "a server that limits connections (MaxStartups, PerSourcePenalties, hosts.deny) closes them early: raise its limit or lower --forks; else check `port`"
                     .into()
             }
+            Self::NotSsh { .. } => "check that `port` is the port of sshd".into(),
             Self::Negotiation { .. } => {
                 "the server only offers algorithms that are no longer safe; update it if it can be updated".into()
             }
@@ -334,21 +344,6 @@ impl TransportError {
             Self::AgentMissing { .. } => "install it: holdfast agent install HOST".into(),
             Self::Agent { .. } => "install the agent again: holdfast agent install HOST".into(),
         }
-    }
-
-    /// Tells whether trying again later may help without anybody changing anything.
-    ///
-    /// Refused logins and host keys never do: trying again gets the controller banned.
-    pub fn transient(&self) -> bool {
-        matches!(
-            self,
-            Self::Connect { .. }
-                | Self::ConnectTimeout { .. }
-                | Self::HandshakeTimeout { .. }
-                | Self::NotSsh { .. }
-                | Self::AuthTimeout { .. }
-                | Self::ConnectionLost { .. }
-        )
     }
 
     /// Tells whether the host was never reached (no program of ours can have run).

@@ -7,4 +7,5 @@ mod hostile;
 mod local;
 mod login;
 mod openssh;
+mod patience;
 mod support;

@@ -92,25 +92,6 @@ async fn max_sessions_one_serves_many_execs() {
 }
 
 #[tokio::test]
-async fn max_startups_drops_are_outlived() {
-    // Refuses every connection beyond two that have not logged in yet.
-    let sshd = sshd!("MaxStartups 2:100:2");
-    let mut tasks = tokio::task::JoinSet::new();
-    for _ in 0..5 {
-        let (target, context) = (sshd.target(), sshd.context());
-        tasks.spawn(async move { connect(&target, &context).await.map(drop) });
-    }
-    for result in tasks.join_all().await {
-        result.expect("a later try gets through");
-    }
-    assert!(
-        sshd.log().contains("MaxStartups"),
-        "the limit was reached:\n{}",
-        sshd.log()
-    );
-}
-
-#[tokio::test]
 async fn a_wrong_key_is_refused_and_names_what_was_tried() {
     let sshd = sshd!();
     keygen(&sshd.path("other"), &["-t", "ed25519"]);
@@ -227,7 +208,6 @@ async fn no_common_algorithm_is_named() {
     let error = connect(&sshd.target(), &sshd.context()).await.err().expect("a refusal");
     assert_eq!(error.kind(), "negotiation");
     assert!(error.to_string().contains("diffie-hellman-group1-sha1"), "{error}");
-    assert!(!error.transient());
 }
 
 #[tokio::test]
@@ -261,7 +241,7 @@ async fn a_connection_cut_in_the_middle_is_lost_and_not_failed() {
     .await
     .expect_err("the connection is gone");
     assert_eq!(error.kind(), "connection-lost", "{error}");
-    assert!(error.transient() && !error.unreachable());
+    assert!(!error.unreachable());
     let error = run(&mut session, "echo x", &mut Collect::default())
         .await
         .expect_err("still gone");

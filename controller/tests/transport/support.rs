@@ -182,11 +182,14 @@ impl Sshd {
         std::fs::copy(path("client.pub"), path("authorized_keys")).expect("a copy");
         let address = free_address();
         let mut config = format!(
-            "ListenAddress 127.0.0.1\nPort {}\nPidFile none\nStrictModes no\nPermitRootLogin yes\nAuthorizedKeysFile {}\n\
+            "Port {}\nPidFile none\nStrictModes no\nPermitRootLogin yes\nAuthorizedKeysFile {}\n\
              PasswordAuthentication no\nKbdInteractiveAuthentication no\n",
             address.port(),
             path("authorized_keys").display(),
         );
+        if !lines.iter().any(|line| line.starts_with("ListenAddress ")) {
+            config.push_str("ListenAddress 127.0.0.1\n");
+        }
         if !lines.iter().any(|line| line.starts_with("HostKey ")) {
             config.push_str(&format!(
                 "HostKey {}\nHostKey {}\n",

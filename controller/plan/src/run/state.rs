@@ -3,7 +3,7 @@
 use super::host::{Host, State};
 use super::verdict::outcome_of;
 use super::{Input, Limits, RunSpec, Task, Work};
-use crate::backoff::pause_ms;
+use crate::backoff::{connect_pause_ms, pause_ms};
 use crate::ids::{AttemptId, IdSource};
 use crate::observation::{JobReport, JobState};
 use crate::outcome::{Outcome, RefusalKind, SkipReason, Tally, UnreachableKind, Unreached};
@@ -254,10 +254,11 @@ impl Run {
         match self.hosts[at].state.clone() {
             State::Starting(attempt) => {
                 let again = why.kind.is_transient()
-                    && self.hosts[at].starts <= self.limits.connect_retries
+                    && self.hosts[at].starts <= why.kind.retries(self.limits.connect_retries)
                     && self.stopped.is_none();
                 if again {
-                    let serial = self.wait(at, self.hosts[at].starts, tasks);
+                    let pause_ms = connect_pause_ms(&self.hosts[at].name, self.hosts[at].starts);
+                    let serial = self.wait(at, pause_ms, tasks);
                     self.go(at, State::Backoff { attempt, serial, why });
                 } else {
                     self.void(at, attempt, Outcome::Unreachable(why), tasks);
@@ -301,7 +302,8 @@ impl Run {
             self.end(at, Some(attempt), Outcome::Unknown { why }, false, tasks);
             self.go(at, State::Done);
         } else {
-            let serial = self.wait(at, host.attaches + 1, tasks);
+            let pause_ms = pause_ms(&host.name, host.attaches + 1);
+            let serial = self.wait(at, pause_ms, tasks);
             self.go(at, State::Lost { attempt, serial, why });
         }
     }
@@ -441,13 +443,13 @@ impl Run {
         }
     }
 
-    fn wait(&mut self, at: usize, tries: u32, tasks: &mut Vec<Task>) -> u32 {
+    fn wait(&mut self, at: usize, pause_ms: u64, tasks: &mut Vec<Task>) -> u32 {
         let host = &mut self.hosts[at];
         host.serial += 1;
         tasks.push(Task::Wait {
             host: host.name.clone(),
             serial: host.serial,
-            pause_ms: pause_ms(&host.name, tries),
+            pause_ms,
         });
         host.serial
     }

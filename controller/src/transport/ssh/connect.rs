@@ -32,12 +32,12 @@ const CHANNEL_BUFFER_MESSAGES: usize = 8;
 /// stop sending costs no more.
 const WINDOW_BYTES: u32 = 1024 * 1024;
 
-/// A server that drops connections before the handshake (MaxStartups, a restart) is tried again after these
-/// pauses: it needs a moment, and more tries would look like an attack to it.
-const DROPPED_PAUSES: [Duration; 2] = [Duration::from_millis(500), Duration::from_millis(2000)];
-
 /// The task of a connection that is closed only has to be scheduled.
 const TASK_END_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// What sshd says in place of its banner when it takes no more logins: for its limit, and (since 9.8) also for what
+/// it holds against our address.
+const FULL_SERVER: [&[u8]; 2] = [b"Exceeded MaxStartups", b"Not allowed at this time"];
 
 /// A banner of another protocol is known by its first words (`HTTP/1.1 400 Bad Request`, `220 mail ESMTP`).
 const FIRST_WORDS_CHARS_MAX: usize = 32;
@@ -48,8 +48,6 @@ pub(super) struct Connected {
     pub(super) wire: Wire,
     pub(super) goodbye: Goodbye,
     pub(super) address: SocketAddr,
-    /// Connections that it took, with those that were dropped.
-    pub(super) connections: u64,
 }
 
 impl Connected {
@@ -214,31 +212,11 @@ fn shown_short(words: &[u8]) -> String {
     shown(&beginning)
 }
 
-/// Connects and does the key exchange; tries again when a server drops the connection before it ends.
+/// Connects and does the key exchange. Whoever opens sessions decides what is tried again.
 pub(super) async fn connect(target: &Target, host_keys: &HostKeys) -> Result<Connected, TransportError> {
     let addresses = resolve(target).await?;
-    let mut pauses = DROPPED_PAUSES.into_iter();
-    let mut connections = 0;
-    loop {
-        let (tcp, address) = dial(target, &addresses).await?;
-        connections += 1;
-        match handshake(target, host_keys, tcp, address).await {
-            Ok(connected) => {
-                return Ok(Connected {
-                    connections,
-                    ..connected
-                });
-            }
-            Err(Handshake::Dropped(error)) => match pauses.next() {
-                Some(pause) => {
-                    tracing::debug!(host = %target.name, %error, "tries again");
-                    tokio::time::sleep(pause).await;
-                }
-                None => return Err(error),
-            },
-            Err(Handshake::Failed(error)) => return Err(error),
-        }
-    }
+    let (tcp, address) = dial(target, &addresses).await?;
+    handshake(target, host_keys, tcp, address).await
 }
 
 async fn resolve(target: &Target) -> Result<Vec<SocketAddr>, TransportError> {
@@ -292,18 +270,12 @@ async fn dial(target: &Target, addresses: &[SocketAddr]) -> Result<(TcpStream, S
     Err(last.expect("resolve gives at least one address"))
 }
 
-enum Handshake {
-    /// The server closed the connection before it ended: it may be overloaded.
-    Dropped(TransportError),
-    Failed(TransportError),
-}
-
 async fn handshake(
     target: &Target,
     host_keys: &HostKeys,
     tcp: TcpStream,
     address: SocketAddr,
-) -> Result<Connected, Handshake> {
+) -> Result<Connected, TransportError> {
     let wire = Wire::default();
     let goodbye = Goodbye::default();
     let client = Client {
@@ -318,7 +290,6 @@ async fn handshake(
             wire,
             goodbye,
             address,
-            connections: 1,
         }),
         Ok(Err(error)) => {
             wire.cut();
@@ -327,10 +298,10 @@ async fn handshake(
         Err(_) => {
             // russh's task, if it was started, ends with its stream.
             wire.cut();
-            Err(Handshake::Failed(TransportError::HandshakeTimeout {
+            Err(TransportError::HandshakeTimeout {
                 address: address.to_string(),
                 after: target.timeouts.handshake,
-            }))
+            })
         }
     }
 }
@@ -350,15 +321,14 @@ fn config(host_keys: &HostKeys) -> client::Config {
     }
 }
 
-fn explain(address: SocketAddr, error: ClientError, wire: &Wire, goodbye: &Goodbye) -> Handshake {
+fn explain(address: SocketAddr, error: ClientError, wire: &Wire, goodbye: &Goodbye) -> TransportError {
     let error = match error {
-        ClientError::Ours(error) => return Handshake::Failed(*error),
+        ClientError::Ours(error) => return *error,
         ClientError::Russh(error) => error,
     };
     let address = address.to_string();
     let first_words = wire.first_words();
-    // What sshd says before its banner when too many connections wait for their login.
-    let overloaded = first_words.starts_with(b"Exceeded MaxStartups");
+    let full = FULL_SERVER.iter().any(|words| first_words.starts_with(words));
     let dropped = match &error {
         russh::Error::Disconnect | russh::Error::HUP => true,
         russh::Error::IO(source) => matches!(
@@ -369,7 +339,7 @@ fn explain(address: SocketAddr, error: ClientError, wire: &Wire, goodbye: &Goodb
     };
     let detail = match error {
         russh::Error::NoCommonAlgo { kind, theirs, .. } => {
-            return Handshake::Failed(TransportError::Negotiation {
+            return TransportError::Negotiation {
                 address,
                 what: match kind {
                     russh::AlgorithmKind::Kex => "key exchange",
@@ -380,12 +350,12 @@ fn explain(address: SocketAddr, error: ClientError, wire: &Wire, goodbye: &Goodb
                 }
                 .to_owned(),
                 theirs: theirs.iter().map(|name| shown(name)).collect(),
-            });
+            };
         }
         russh::Error::Join(error) => {
-            return Handshake::Failed(TransportError::Panicked {
+            return TransportError::Panicked {
                 detail: error.to_string(),
-            });
+            };
         }
         _ if dropped && goodbye.get().is_some() => goodbye.get().unwrap_or_default(),
         _ if dropped && first_words.is_empty() => "it closed the connection without a word".to_owned(),
@@ -395,11 +365,10 @@ fn explain(address: SocketAddr, error: ClientError, wire: &Wire, goodbye: &Goodb
         _ if dropped => "it closed the connection".to_owned(),
         other => other.to_string(),
     };
-    let error = TransportError::NotSsh { address, detail };
-    // Something else than SSH stays something else; only a server that was on the way is tried again.
-    if overloaded || dropped && (first_words.is_empty() || first_words.starts_with(b"SSH-")) {
-        Handshake::Dropped(error)
+    // Something else than SSH stays something else; a server that was on the way may be there in a moment.
+    if full || dropped && (first_words.is_empty() || first_words.starts_with(b"SSH-")) {
+        TransportError::Dropped { address, detail }
     } else {
-        Handshake::Failed(error)
+        TransportError::NotSsh { address, detail }
     }
 }

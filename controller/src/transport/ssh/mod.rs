@@ -78,7 +78,7 @@ async fn open(target: &Target, context: &Context) -> Result<Box<dyn Session>, Tr
         goodbye: connected.goodbye,
         r#become: target.r#become,
         traffic: Traffic {
-            connections: connected.connections,
+            connections: 1,
             // TCP, banner and key exchange, the request for the login service.
             round_trips: 4 + round_trips,
             ..Traffic::default()
