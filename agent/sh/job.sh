@@ -125,41 +125,71 @@ hf_defined() {
   command -v "$1" >/dev/null 2>&1
 }
 
-# hf_capture: takes *before* into a new folder (its complaints go over the blocks that `said` already has) and gives it its name when it is whole and on disk. What is there
-# already was taken before an earlier try changed anything: it is kept.
-hf_capture() {
-  hf_before_digest=-
-  [ -n "$hf_before_key" ] || return 0
-  hf_before=$hf_state/before/$hf_before_key
-  if [ ! -d "$hf_before" ] && hf_defined "hf_capture_$hf_step"; then
-    rm -rf "$hf_before.new"
-    (
-      hf_before=$hf_before.new
-      mkdir "$hf_before" && "hf_capture_$hf_step" || exit 1
-      hf_capture_meta >"$hf_before/found" || exit 1
-      if [ -f "$hf_before/meta" ]; then
-        cat "$hf_before/meta" >>"$hf_before/found" || exit 1
-      fi
-      mv "$hf_before/found" "$hf_before/meta" || exit 1
-      # Newer tools sync these files, older ones everything: both will do.
-      sync "$hf_before"/* "$hf_before" 2>/dev/null
-      exit 0
-    ) </dev/null 1<>"$hf_job/said" 2>&1 &
-    hf_wait "$!" "$hf_capture_limit"
-    if [ "$hf_stopped" = 1 ]; then
-      hf_ended not-captured "it took longer than $hf_capture_limit seconds"
-    fi
-    if [ "$hf_code" != 0 ] || ! mv "$hf_before.new" "$hf_before" 2>>"$hf_job/said"; then
-      rm -rf "$hf_before.new"
-      hf_first_line "$hf_job/said"
-      hf_ended not-captured "${hf_got:-exit code $hf_code; the disk may be full}"
-    fi
-    sync "$hf_state/before" 2>/dev/null
-  fi
-  if [ -f "$hf_before/meta" ]; then
+# hf_hold_before: what a step's life asks for before anything is changed; sets hf_before_digest. A life that begins has
+# its *before* captured, one that ends has it looked over, whole.
+hf_hold_before() {
+  case $hf_life in
+  begins) hf_capture ;;
+  ends)
+    hf_before_whole || hf_ended before-lost "$hf_said"
+    ;;
+  none) mkdir "$hf_before" 2>>"$hf_job/said" || hf_ended not-captured "no room in the job's folder; the disk may be full" ;;
+  esac
+  if [ "$hf_life" != none ] && [ -f "$hf_before/meta" ]; then
     hf_digest_one "$hf_before/meta"
     hf_before_digest=$hf_digest
   fi
+}
+
+# hf_capture: takes *before* into a new folder (its complaints go over the blocks that `said` already has) and gives it
+# its name when it is whole and on disk. No two lives have one name, so a folder that is there is another's.
+hf_capture() {
+  [ ! -e "$hf_before" ] || hf_ended not-captured "$hf_before is there already"
+  rm -rf "$hf_before.new"
+  (
+    hf_before=$hf_before.new
+    mkdir "$hf_before" || exit 1
+    if hf_defined "hf_capture_$hf_step"; then
+      "hf_capture_$hf_step" || exit 1
+    fi
+    hf_capture_meta >"$hf_before/found" || exit 1
+    if [ -f "$hf_before/meta" ]; then
+      cat "$hf_before/meta" >>"$hf_before/found" || exit 1
+    fi
+    mv "$hf_before/found" "$hf_before/meta" || exit 1
+    # Newer tools sync these files, older ones everything: both will do.
+    sync "$hf_before"/* "$hf_before" 2>/dev/null
+    exit 0
+  ) </dev/null 1<>"$hf_job/said" 2>&1 &
+  hf_wait "$!" "$hf_capture_limit"
+  if [ "$hf_stopped" = 1 ]; then
+    hf_ended not-captured "it took longer than $hf_capture_limit seconds"
+  fi
+  if [ "$hf_code" != 0 ] || ! mv "$hf_before.new" "$hf_before" 2>>"$hf_job/said"; then
+    rm -rf "$hf_before.new"
+    hf_first_line "$hf_job/said"
+    hf_ended not-captured "${hf_got:-exit code $hf_code; the disk may be full}"
+  fi
+}
+
+# hf_before_whole: tells whether *before* is there as it was captured; sets hf_said to what is wrong.
+hf_before_whole() {
+  hf_said="$hf_before is gone"
+  [ -f "$hf_before/meta" ] || return 1
+  if [ -n "$hf_before_wanted" ]; then
+    hf_digest_one "$hf_before/meta"
+    hf_said="$hf_before/meta was changed"
+    [ "$hf_digest" = "$hf_before_wanted" ] || return 1
+  fi
+  while read -r hf_word hf_name hf_wanted_digest hf_rest; do
+    [ "$hf_word" = captured ] || continue
+    hf_digest_one "$hf_before/$hf_name"
+    hf_said="$hf_before/$hf_name is gone or was changed"
+    [ "$hf_digest" = "$hf_wanted_digest" ] || return 1
+  done <"$hf_before/meta"
+  # The acknowledgement takes it away, once the controller has it in writing that it was put back.
+  hf_said="$hf_job/drops can't be written; the disk may be full"
+  hf_say "$hf_life_name $hf_step" >>"$hf_job/drops"
 }
 
 # hf_capture_meta: what *before* is: the attributes found, and the digest of each file captured. What the capture
@@ -216,8 +246,8 @@ hf_wanted_by_others() {
   [ -n "$hf_only_if" ] || return 0
   hf_since=0
   case $hf_started in
-  *" $hf_before_key "*)
-    hf_since=${hf_started##*" $hf_before_key "}
+  *" $hf_address "*)
+    hf_since=${hf_started##*" $hf_address "}
     hf_since=${hf_since%% *}
     ;;
   esac
@@ -240,11 +270,19 @@ hf_runs() {
 # hf_read_step N: reads what the body says of a step.
 hf_read_step() {
   hf_step=$1
-  hf_address='' hf_before_key='' hf_timeout=300 hf_always=0 hf_only_if='' hf_drops_before=0 hf_wanted=''
+  hf_address='' hf_life=none hf_life_name='' hf_before_wanted='' hf_timeout=300 hf_always=0 hf_only_if='' hf_wanted=''
   hf_ready_timeout=60 hf_ready_every=1
   "hf_meta_$1"
   hf_left_file=$hf_job/left.$1
-  hf_before=$hf_state/before/${hf_before_key:-none}
+  case $hf_life in
+  # Nothing is kept of it; what its sh needs room for goes with the job.
+  none) hf_before=$hf_job/scratch.$1 ;;
+  begins)
+    hf_life_name=$hf_attempt-$1
+    hf_before=$hf_state/before/$hf_life_name
+    ;;
+  *) hf_before=$hf_state/before/$hf_life_name ;;
+  esac
 }
 
 hf_one_step() {
@@ -264,6 +302,9 @@ hf_one_step() {
   fi
   # Nothing wanted is nothing to compare with, so the step has to run.
   if [ "$hf_always" = 0 ] && [ -n "$hf_wanted" ] && hf_shows; then
+    if [ "$hf_life" = ends ]; then
+      hf_say "$hf_life_name $hf_step" >>"$hf_job/drops"
+    fi
     hf_ended unchanged ''
     return 0
   fi
@@ -271,7 +312,10 @@ hf_one_step() {
     hf_ended unchanged ''
     return 0
   fi
-  hf_capture
+  hf_hold_before
+  # From here on the host may be changed: what it takes to put it back is on disk, and this line says so.
+  hf_journal "applying $hf_attempt $hf_step $hf_before_digest" || hf_end stopped "$hf_step disk-full"
+  sync "$hf_state/before" "$hf_job/journal" 2>/dev/null
   hf_apply
   if [ "$hf_apply_stopped" = 1 ]; then
     hf_ended timed-out "$hf_apply_survivors"
@@ -285,16 +329,13 @@ hf_one_step() {
   fi
   hf_tell_found after
   if [ "$hf_ran" = 0 ] && hf_runs; then
-    hf_started="$hf_started$hf_before_key $hf_step "
+    hf_started="$hf_started$hf_address $hf_step "
   fi
   # An undo that left what belongs to others is done all the same: what is left is why not all shows.
-  if [ "$hf_drops_before" = 0 ] || ! hf_first_line "$hf_left_file"; then
+  if [ "$hf_life" != ends ] || ! hf_first_line "$hf_left_file"; then
     hf_shows || hf_ended not-converged "$hf_lacking"
   fi
   hf_ready || hf_ended not-ready "not within $hf_ready_timeout seconds"
-  if [ "$hf_drops_before" = 1 ] && [ -n "$hf_before_key" ]; then
-    rm -rf "$hf_before"
-  fi
   if hf_first_line "$hf_left_file"; then
     hf_ended left "$hf_got"
   else

@@ -141,6 +141,7 @@ hf_ack_all() {
     gone) ;;
     running) hf_refuse busy "$hf_each_ack" ;;
     *)
+      hf_drop_lives "$hf_each_ack"
       rm -rf "$hf_state/jobs/.gone.$hf_each_ack"
       hf_try mv "$hf_job" "$hf_state/jobs/.gone.$hf_each_ack"
       rm -rf "$hf_state/jobs/.gone.$hf_each_ack"
@@ -148,6 +149,19 @@ hf_ack_all() {
     esac
     hf_emit "acked $hf_each_ack"
   done
+}
+
+# hf_drop_lives ATTEMPT: takes away the *before* of each life that the job in hf_job ended. Only now: until the end is
+# acknowledged, nobody else knows that it was put back.
+hf_drop_lives() {
+  [ -f "$hf_job/drops" ] && [ -f "$hf_job/journal" ] || return 0
+  while read -r hf_drop_life hf_drop_step; do
+    hf_good_name "$hf_drop_life" || continue
+    if grep -e "^step $1 $hf_drop_step changed " -e "^step $1 $hf_drop_step left " -e "^step $1 $hf_drop_step unchanged " \
+      "$hf_job/journal" >/dev/null; then
+      rm -rf "$hf_state/before/$hf_drop_life"
+    fi
+  done <"$hf_job/drops"
 }
 
 # hf_sweep: removes blobs that are not in hf_parts, unless a job that is not acked may need them.

@@ -84,6 +84,15 @@ pub enum Record {
         /// The step's number, from 1.
         index: u32,
     },
+    /// A step's own sh is begun: *before* is whole and on disk, and the host may be changed from here on.
+    Applying {
+        /// The job's attempt.
+        attempt: String,
+        /// The step's number, from 1.
+        index: u32,
+        /// The digest of *before*, if the step's life has one.
+        before_digest: Option<String>,
+    },
     /// What the probe found around a step.
     StepAttr {
         /// The job's attempt.
@@ -220,6 +229,8 @@ words! {
         NotReady = "not-ready",
         /// *Before* could not be captured: nothing was changed.
         NotCaptured = "not-captured",
+        /// *Before* is gone or was changed; nothing was changed.
+        BeforeLost = "before-lost",
     }
 }
 
@@ -506,6 +517,15 @@ fn parse(line: &str) -> Option<Line> {
             Record::Begin {
                 attempt: attempt.to_owned(),
                 index: index.parse().ok()?,
+            }
+        }
+        "applying" => {
+            let (attempt, rest) = cut(rest);
+            let (index, digest) = cut(rest);
+            Record::Applying {
+                attempt: attempt.to_owned(),
+                index: index.parse().ok()?,
+                before_digest: (digest != "-").then(|| digest.to_owned()),
             }
         }
         "stepattr" => {

@@ -112,7 +112,7 @@ fn what_can_not_be_captured_is_not_changed() {
     let file = host.path("file");
     std::fs::write(&file, vec![7; 8 * 1024 * 1024]).expect("the folder is ours");
     let mut job = Job::of(&[&format!("echo new >{}", file.display())]);
-    job.body = job.body.replace("hf_always=1", "hf_always=1 hf_before_key=k").replace(
+    job.body = job.body.replace("hf_always=1", "hf_always=1 hf_life=begins").replace(
         "hf_steps=1",
         &format!(
             "hf_capture_1() {{\ncp {} \"$hf_before/content\"\n}}\nhf_steps=1",

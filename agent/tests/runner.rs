@@ -139,7 +139,7 @@ hf_prologue() {{
 }}
 hf_fingerprint='4 text old'
 hf_meta_1() {{
-  hf_address='file./file' hf_before_key=0123abcd hf_timeout=60 hf_wanted='text new'
+  hf_address='file./file' hf_life=LIFE hf_timeout=60 hf_wanted='text new'
 }}
 hf_probe_1() {{
   read -r text <{file}
@@ -164,11 +164,12 @@ hf_apply_2() {{
 hf_steps=2
 "#
         );
-        let job = |fingerprint: &str| Job {
-            body: body.replace("4 text old", fingerprint),
+        let with_life = |fingerprint: &str, life: &str| Job {
+            body: body.replace("4 text old", fingerprint).replace("LIFE", life),
             acks: vec!["a1", "a2", "a3"],
             ..Job::default()
         };
+        let job = |fingerprint: &str| with_life(fingerprint, "begins");
         std::fs::write(host.path("file"), "old\n").expect("the folder is ours");
         let reply = host.start("a1", &job("4 text old"));
         assert_eq!(
@@ -177,7 +178,7 @@ hf_steps=2
             "{shell}: {reply:?}"
         );
         assert_eq!(lines(&host.path("runs")), 2, "{shell}");
-        let before = host.state().join("before/0123abcd");
+        let before = host.state().join("before/a1-1");
         assert_eq!(
             std::fs::read(before.join("content")).expect("captured"),
             b"old\n",
@@ -213,14 +214,137 @@ hf_steps=2
             "{shell}: {stale:?}"
         );
         assert_eq!(lines(&host.path("runs")), 2, "{shell}");
-        // A later change keeps the *before* of the first.
-        let third = host.start("a4", &job("4 text other"));
+        // A later change in the same life keeps what was there before it.
+        let third = host.start("a4", &with_life("4 text other", "goes-on hf_life_name=a1-1"));
         assert_eq!(third.end(), Some((JobEnd::Completed, "-")), "{shell}: {third:?}");
         assert_eq!(
             std::fs::read(before.join("content")).expect("kept"),
             b"old\n",
             "{shell}"
         );
+    });
+}
+
+/// A file that a life began on, and the job that ends it: `$hf_before/content` is put back.
+fn job_that_ends_a_life(file: &str, digest: &str) -> Job {
+    let body = format!(
+        r#"
+hf_prologue() {{
+  :
+}}
+hf_fingerprint=''
+hf_meta_1() {{
+  hf_address='file./file' hf_life=ends hf_life_name=a1-1 hf_before_wanted='{digest}' hf_wanted='text old'
+}}
+hf_probe_1() {{
+  read -r text <{file}
+  hf_attr text "$text"
+}}
+hf_apply_1() {{
+  cp "$hf_before/content" {file}
+}}
+hf_steps=1
+"#
+    );
+    Job {
+        body,
+        acks: vec!["a1"],
+        ..Job::default()
+    }
+}
+
+/// Begins a life on a file that held `old`; gives the digest of what was there before.
+fn begin_a_life(host: &Host) -> String {
+    let file = quote(&host.path("file"));
+    std::fs::write(host.path("file"), "old\n").expect("the folder is ours");
+    let body = format!(
+        r#"
+hf_prologue() {{
+  :
+}}
+hf_fingerprint=''
+hf_meta_1() {{
+  hf_address='file./file' hf_life=begins hf_wanted='text new'
+}}
+hf_probe_1() {{
+  read -r text <{file}
+  hf_attr text "$text"
+}}
+hf_capture_1() {{
+  cp {file} "$hf_before/content"
+}}
+hf_apply_1() {{
+  echo new >{file}
+}}
+hf_steps=1
+"#
+    );
+    let reply = host.start("a1", &Job { body, ..Job::default() });
+    let applying = reply.records.iter().find_map(|record| match record {
+        Record::Applying { before_digest, .. } => before_digest.clone(),
+        _ => None,
+    });
+    applying.expect("it says that it is changing the host, and what it kept")
+}
+
+// REVIEW B11: what was there before goes with the acknowledgement, when it is on record that it was put back.
+#[test]
+fn before_is_kept_until_its_end_is_acknowledged() {
+    under_every_shell(|shell| {
+        let host = Host::new(shell);
+        let digest = begin_a_life(&host);
+        let before = host.state().join("before/a1-1");
+        let reply = host.start("a2", &job_that_ends_a_life(&quote(&host.path("file")), &digest));
+        assert_eq!(reply.steps(), [(StepStatus::Changed, "")], "{shell}: {reply:?}");
+        assert_eq!(std::fs::read(host.path("file")).expect("put back"), b"old\n", "{shell}");
+        assert!(
+            before.join("content").exists(),
+            "{shell}: gone before anybody has it in writing"
+        );
+        assert!(host.ack("a2", 0).done, "{shell}");
+        assert!(!before.exists(), "{shell}");
+    });
+}
+
+// REVIEW B2: what lies under the name of a life is compared with what was captured.
+#[test]
+fn a_before_that_was_lost_or_changed_is_never_put_back() {
+    under_every_shell(|shell| {
+        for damage in [
+            "rm -r \"$1\"",
+            "rm \"$1/content\"",
+            "echo x >>\"$1/content\"",
+            "echo x >>\"$1/meta\"",
+        ] {
+            let host = Host::new(shell);
+            let digest = begin_a_life(&host);
+            let before = host.state().join("before/a1-1");
+            let damaged = Command::new("sh")
+                .args(["-c", damage, "sh"])
+                .arg(&before)
+                .status()
+                .expect("sh runs");
+            assert!(damaged.success());
+            let reply = host.start("a2", &job_that_ends_a_life(&quote(&host.path("file")), &digest));
+            assert_eq!(
+                reply.steps()[0].0,
+                StepStatus::BeforeLost,
+                "{shell} {damage}: {reply:?}"
+            );
+            let applying = |record: &&Record| matches!(record, Record::Applying { .. });
+            assert_eq!(reply.records.iter().find(applying), None, "{shell} {damage}");
+            assert_eq!(
+                std::fs::read(host.path("file")).expect("it is there"),
+                b"new\n",
+                "{shell}"
+            );
+            assert!(host.ack("a2", 0).done);
+            assert_eq!(
+                before.exists(),
+                damage != "rm -r \"$1\"",
+                "{shell} {damage}: what is left of it stays"
+            );
+        }
     });
 }
 
@@ -242,7 +366,7 @@ hf_prologue() {{
 }}
 hf_fingerprint=''
 hf_meta_1() {{
-  hf_address='file./file' hf_before_key=0001 hf_wanted='text new'
+  hf_address='file./file' hf_life=begins hf_wanted='text new'
 }}
 hf_probe_1() {{
   if [ -f {file} ]; then hf_attr text new; fi
@@ -258,7 +382,7 @@ hf_probe_service() {{
   hf_attr enabled no
 }}
 hf_meta_2() {{
-  hf_address='service.s' hf_before_key=0002 hf_wanted='running yes'
+  hf_address='service.s' hf_life=begins hf_wanted='running yes'
 }}
 hf_probe_2() {{
   hf_probe_service
@@ -268,7 +392,7 @@ hf_apply_2() {{
   : >{pid}
 }}
 hf_meta_3() {{
-  hf_address='service.s' hf_before_key=0002 hf_always=1 hf_only_if=1 hf_wanted='running yes'
+  hf_address='service.s' hf_always=1 hf_only_if=1 hf_wanted='running yes'
 }}
 hf_probe_3() {{
   hf_probe_service

@@ -101,6 +101,7 @@ impl JobFold {
         self.steps.entry(index).or_insert_with(|| StepReport {
             index,
             status: StepStatus::Begun,
+            changing: false,
             before: Attributes::default(),
             after: Attributes::default(),
             before_digest: None,
@@ -127,6 +128,15 @@ impl Reply {
             Record::Job { attempt, state } => self.jobs.entry(attempt).or_default().state = Some(state),
             Record::Begin { attempt, index } => {
                 self.jobs.entry(attempt).or_default().step(index);
+            }
+            Record::Applying {
+                attempt,
+                index,
+                before_digest,
+            } => {
+                let step = self.jobs.entry(attempt).or_default().step(index);
+                step.changing = true;
+                step.before_digest = before_digest;
             }
             Record::StepAttr {
                 attempt,
@@ -202,6 +212,7 @@ fn step_status(status: reply::StepStatus, detail: String) -> StepStatus {
         },
         reply::StepStatus::NotReady => StepStatus::NotReady,
         reply::StepStatus::NotCaptured => StepStatus::NotCaptured { why: detail },
+        reply::StepStatus::BeforeLost => StepStatus::BeforeLost { why: detail },
     }
 }
 

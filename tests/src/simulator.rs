@@ -594,6 +594,7 @@ fn job_over(host: HostName, attempt: AttemptId, state: JobState, fails: bool) ->
     let step = |index, status| StepReport {
         index,
         status,
+        changing: true,
         before: Attributes::default(),
         after: Attributes::default(),
         before_digest: None,

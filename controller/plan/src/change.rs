@@ -1,7 +1,7 @@
 //! The plan: an immutable list of changes per host, each with its action and a typed reason.
 
 use crate::address::Address;
-use crate::ids::{MachineId, PlanId, Timestamp};
+use crate::ids::{LifeId, MachineId, PlanId, Timestamp};
 use crate::observation::{Attributes, Platform};
 use crate::resource::{DesiredResource, Difference};
 use crate::sh::Sh;
@@ -17,7 +17,8 @@ pub enum Action {
     Create,
     /// It is there and differs: bring it to what is desired.
     Update,
-    /// Something of another type is in its place.
+    /// Something of another type is in its place, or it became another thing: the old one is undone, then the new
+    /// one is made.
     Replace,
     /// It left the blueprint: put back what was before.
     Delete,
@@ -61,6 +62,13 @@ pub enum Reason {
     },
     /// A person said: make it anew.
     Tainted,
+    /// Under this address stands another thing now: another path, another text, to be there or not.
+    BecameAnother {
+        /// What Holdfast put there.
+        was: String,
+        /// What is desired now.
+        is: String,
+    },
     /// It is as desired already.
     AlreadyAsDesired,
     /// It is in the ledger, and no blueprint declares it any more.
@@ -79,6 +87,11 @@ pub enum Reason {
     RestartOwed {
         /// What.
         on: Vec<Address>,
+    },
+    /// It is as desired now, and what it rests on changes first: it is looked at again at its turn.
+    LookedAtAgain {
+        /// What changes first.
+        after: Vec<Address>,
     },
     /// Known after these are applied.
     KnownAfter {
@@ -105,9 +118,9 @@ pub struct Change {
     /// A unified diff of the text, if there is one to show.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub diff: Option<String>,
-    /// The step that does it; `None` for adopt, forget and no-op, and when the host is refused.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub step: Option<Step>,
+    /// The steps that do it: none for adopt, forget and no-op, two for what is undone and made anew, else one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub steps: Vec<Step>,
 }
 
 /// One change compiled for one host's platform.
@@ -120,11 +133,8 @@ pub struct Step {
     pub wanted: Vec<String>,
     /// Run even if the probe already shows what is wanted (restart, undo, and a script whose undo has no probe).
     pub always: bool,
-    /// Captures *before* into `$hf_before`; `None` if it was captured when the resource entered the ledger, or
-    /// if nothing is to be captured (restart, delete).
-    pub capture: Option<Sh>,
-    /// The key of *before* on the host: 32 hex digits of the address's SHA-256.
-    pub before_key: String,
+    /// What the step means for *before*.
+    pub life: StepLife,
     /// Does it.
     pub apply: Sh,
     /// The ready check, as sh that exits 0 when ready.
@@ -135,8 +145,33 @@ pub struct Step {
     pub blobs: BTreeSet<String>,
     /// Run only if one of these earlier steps (numbers in the job, from 1) changed something; empty: always.
     pub only_if_changed: Vec<u32>,
-    /// Drop *before* when it is done: the last step in a resource's life (delete).
-    pub drops_before: bool,
+}
+
+/// What a step means for the life of its resource, and so for what was there *before*.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "kind")]
+pub enum StepLife {
+    /// There is none, and none begins: a restart, and an adopted resource that is put in order again.
+    None,
+    /// One begins: *before* is captured right before the change.
+    Begins {
+        /// The sh that captures into `$hf_before` what the attributes do not say (empty: they say it all).
+        capture: Sh,
+    },
+    /// It goes on: what was captured when it began stays.
+    GoesOn {
+        /// Which.
+        life: LifeId,
+    },
+    /// It ends with this step, which puts *before* back.
+    Ends {
+        /// Which.
+        life: LifeId,
+        /// The digest of *before*, as it was captured.
+        digest: Option<String>,
+        /// The resource that is undone, as the ledger has it.
+        was: Box<DesiredResource>,
+    },
 }
 
 /// The ready check of a step.
@@ -188,15 +223,13 @@ pub struct Plan {
 }
 
 impl HostPlan {
-    /// Lists the changes that have a step, with the step's number in the job, from 1.
+    /// Lists the steps with the change that each belongs to, and its number in the job, from 1.
     pub fn steps(&self) -> impl Iterator<Item = (u32, &Change, &Step)> {
-        let with_step = self
+        let steps = self
             .changes
             .iter()
-            .filter_map(|change| Some((change, change.step.as_ref()?)));
-        (1..)
-            .zip(with_step)
-            .map(|(number, (change, step))| (number, change, step))
+            .flat_map(|change| change.steps.iter().map(move |step| (change, step)));
+        (1..).zip(steps).map(|(number, (change, step))| (number, change, step))
     }
 
     /// Tells whether applying it does anything, be it only in the ledger.

@@ -13,7 +13,7 @@
 
 use crate::address::Address;
 use crate::change::Action;
-use crate::ids::{AttemptId, MachineId, PlanId, RunId, Timestamp};
+use crate::ids::{AttemptId, LifeId, MachineId, PlanId, RunId, Timestamp};
 use crate::observation::{Attributes, JobEnd, StepReport};
 use crate::outcome::{Outcome, Tally};
 use crate::resource::DesiredResource;
@@ -23,7 +23,13 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 /// The version of the format that this program writes.
-pub const EVENT_VERSION: u32 = 1;
+///
+/// 2: what was there before belongs to a life of its resource ([`StepLifeKind`]), and a step's report says whether it
+/// was changing anything. Version 1 was never released.
+pub const EVENT_VERSION: u32 = 2;
+
+/// The oldest version that this program reads.
+pub const EVENT_VERSION_MIN: u32 = 2;
 
 /// An event with its version and time, as it is stored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,6 +48,9 @@ pub enum ReadEventError {
     /// A newer program wrote it.
     #[error("the event has format version {0}, and this program reads up to {EVENT_VERSION}; use a newer holdfast")]
     NewerVersion(u64),
+    /// A program before the first release wrote it.
+    #[error("the event has format version {0}, from before the first release, and can't be read; begin a new store")]
+    OlderVersion(u64),
     /// It is no event.
     #[error("the stored event can't be read")]
     Malformed(#[source] serde_json::Error),
@@ -67,6 +76,7 @@ impl Record {
         let value: serde_json::Value = serde_json::from_str(text).map_err(ReadEventError::Malformed)?;
         match value.get("v").and_then(serde_json::Value::as_u64) {
             Some(version) if version > u64::from(EVENT_VERSION) => Err(ReadEventError::NewerVersion(version)),
+            Some(version) if version < u64::from(EVENT_VERSION_MIN) => Err(ReadEventError::OlderVersion(version)),
             _ => serde_json::from_value(value).map_err(ReadEventError::Malformed),
         }
     }
@@ -305,10 +315,32 @@ pub struct IntendedStep {
     pub index: u32,
     /// Which resource.
     pub address: Address,
-    /// What is done.
+    /// What is done: `delete` for the first half of a `replace`.
     pub action: Action,
+    /// What it means for the life of the resource.
+    pub life: StepLifeKind,
     /// The resource as desired, or (delete) as the ledger has it.
     pub desired: DesiredResource,
+}
+
+/// What a step means for the life of its resource.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "kind")]
+pub enum StepLifeKind {
+    /// There is none, and none begins.
+    None,
+    /// The life [`LifeId::begun_by`] this attempt and step begins once the step is changing something.
+    Begins,
+    /// This life goes on.
+    GoesOn {
+        /// Which.
+        life: LifeId,
+    },
+    /// This life ends.
+    Ends {
+        /// Which.
+        life: LifeId,
+    },
 }
 
 /// How a job ended for good.
@@ -475,14 +507,20 @@ mod tests {
         let text = record.to_json();
         assert_eq!(
             text,
-            r#"{"v":1,"at":5,"event":{"kind":"attempt_ended","run":"r","host":"web01","attempt":null,"result":{"outcome":"unreachable","kind":"connect_timeout","detail":"10 s"}}}"#
+            r#"{"v":2,"at":5,"event":{"kind":"attempt_ended","run":"r","host":"web01","attempt":null,"result":{"outcome":"unreachable","kind":"connect_timeout","detail":"10 s"}}}"#
         );
         assert_eq!(Record::from_json(&text).expect("what we wrote"), record);
     }
 
     #[test]
     fn an_event_of_a_newer_program_is_refused_by_its_version() {
-        let error = Record::from_json(r#"{"v":2,"event":{}}"#).expect_err("version 2");
-        assert!(error.to_string().contains("format version 2"), "{error}");
+        let error = Record::from_json(r#"{"v":3,"event":{}}"#).expect_err("version 3");
+        assert!(error.to_string().contains("format version 3"), "{error}");
+    }
+
+    #[test]
+    fn an_event_of_before_the_first_release_is_refused_by_its_version() {
+        let error = Record::from_json(r#"{"v":1,"event":{}}"#).expect_err("version 1");
+        assert!(error.to_string().contains("format version 1"), "{error}");
     }
 }

@@ -47,6 +47,20 @@ id! {
     PlanId
 }
 
+id! {
+    /// One life of one resource on one machine: from its entry into the ledger to its undo. What was there *before*
+    /// belongs to it, and lies on the host under its name.
+    LifeId
+}
+
+impl LifeId {
+    /// Names the life that a step of an attempt begins. An attempt runs at most once on a host, so no two lives have
+    /// one name, and the host can make it of what it knows.
+    pub fn begun_by(attempt: &AttemptId, step: u32) -> Self {
+        Self(format!("{attempt}-{step}"))
+    }
+}
+
 /// Where ids come from: the system's randomness in the program, a seeded generator in tests.
 pub trait IdSource {
     /// Gives sixteen bytes that were not given before.

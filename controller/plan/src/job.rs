@@ -3,8 +3,8 @@
 //! docs/design/0001-host-protocol.md says what the runner on the host does with them.
 
 use crate::address::{Address, ResourceType};
-use crate::change::{Action, Change, HostPlan, Step};
-use crate::event::IntendedStep;
+use crate::change::{Action, Change, HostPlan, Step, StepLife};
+use crate::event::{IntendedStep, StepLifeKind};
 use crate::ids::MachineId;
 use crate::resource::{Collect, DesiredResource, Resource};
 use crate::sh::Sh;
@@ -64,13 +64,28 @@ pub fn job_body(plan: &HostPlan, machine: &MachineId) -> JobBody {
             .collect(),
         steps: steps
             .iter()
-            .map(|(index, change, _)| IntendedStep {
-                index: *index,
-                address: change.address.clone(),
-                action: change.action,
-                desired: change.desired.clone(),
-            })
+            .map(|(index, change, step)| intended(*index, change, step))
             .collect(),
+    }
+}
+
+fn intended(index: u32, change: &Change, step: &Step) -> IntendedStep {
+    let (action, life, desired) = match &step.life {
+        StepLife::None => (change.action, StepLifeKind::None, &change.desired),
+        StepLife::Begins { .. } => (change.action, StepLifeKind::Begins, &change.desired),
+        StepLife::GoesOn { life } => (
+            change.action,
+            StepLifeKind::GoesOn { life: life.clone() },
+            &change.desired,
+        ),
+        StepLife::Ends { life, was, .. } => (Action::Delete, StepLifeKind::Ends { life: life.clone() }, &**was),
+    };
+    IntendedStep {
+        index,
+        address: change.address.clone(),
+        action,
+        life,
+        desired: desired.clone(),
     }
 }
 
@@ -111,13 +126,21 @@ fn probe_all(probes: impl Iterator<Item = (Vec<Collect>, Sh)>) -> Sh {
 fn step_functions(text: Sh, number: u32, change: &Change, step: &Step) -> Sh {
     let yes_no = |yes: bool| if yes { "1" } else { "0" };
     let only_if: Vec<String> = step.only_if_changed.iter().map(u32::to_string).collect();
+    // The name of a life that begins is made on the host, of the attempt and the step.
+    let (life, name, digest) = match &step.life {
+        StepLife::None => ("none", "", ""),
+        StepLife::Begins { .. } => ("begins", "", ""),
+        StepLife::GoesOn { life } => ("goes-on", life.as_str(), ""),
+        StepLife::Ends { life, digest, .. } => ("ends", life.as_str(), digest.as_deref().unwrap_or_default()),
+    };
     let mut meta = Sh::new()
         .set("hf_address", &change.address.to_string())
-        .set("hf_before_key", &step.before_key)
+        .set("hf_life", life)
+        .set("hf_life_name", name)
+        .set("hf_before_wanted", digest)
         .set("hf_timeout", &step.timeout_s.to_string())
         .set("hf_always", yes_no(step.always))
         .set("hf_only_if", &only_if.join(" "))
-        .set("hf_drops_before", yes_no(step.drops_before))
         .set("hf_wanted", &step.wanted.join("\n"));
     if let Some(ready) = &step.ready {
         meta = meta
@@ -127,7 +150,9 @@ fn step_functions(text: Sh, number: u32, change: &Change, step: &Step) -> Sh {
     let mut text = text
         .function("hf_meta", number, &meta)
         .function("hf_probe", number, &step.probe);
-    if let Some(capture) = &step.capture {
+    if let StepLife::Begins { capture } = &step.life
+        && !capture.is_empty()
+    {
         text = text.function_with_status("hf_capture", number, capture);
     }
     text = text.function_with_status("hf_apply", number, &step.apply);
@@ -157,7 +182,10 @@ fn restarts(plan: &HostPlan) -> BTreeMap<Address, Vec<u32>> {
             .restart_on
             .iter()
             .filter_map(|on| number_of.get(on).copied());
-        let waited_for = change.step.iter().flat_map(|step| step.only_if_changed.iter().copied());
+        let waited_for = change
+            .steps
+            .iter()
+            .flat_map(|step| step.only_if_changed.iter().copied());
         let numbers: BTreeSet<u32> = declared.chain(waited_for).collect();
         if !numbers.is_empty() {
             let known = restarts.entry(change.address.clone()).or_default();
@@ -168,6 +196,7 @@ fn restarts(plan: &HostPlan) -> BTreeMap<Address, Vec<u32>> {
     }
     restarts
 }
+
 /// Says in words how a host differs from the fingerprint of its plan: the job knows resources by number only.
 pub fn stale_in_words(plan: &HostPlan, what: &str) -> String {
     let changes = planned(plan);

@@ -2,13 +2,13 @@
 
 use crate::address::{Address, ResourceType};
 use crate::change::Action;
-use crate::event::{Event, IntendedStep, Intent, Resolution};
-use crate::ids::{AttemptId, Timestamp};
+use crate::event::{Event, IntendedStep, Intent, Resolution, StepLifeKind};
+use crate::ids::{AttemptId, LifeId, Timestamp};
 use crate::lifecycle::{Phase, Transition, next_phase};
 use crate::observation::{Attributes, StepReport, StepStatus};
 use crate::resource::{Comparison, DesiredResource};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The ledger of one machine.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -30,6 +30,17 @@ pub enum Origin {
     Adopted,
 }
 
+/// What was there before Holdfast changed it, in this life of the resource.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Before {
+    /// The life that it belongs to, and its name on the host.
+    pub life: LifeId,
+    /// What the probe found.
+    pub attributes: Attributes,
+    /// The digest of what was captured on the host, compared when it is used.
+    pub digest: Option<String>,
+}
+
 /// One resource of one machine.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LedgerEntry {
@@ -37,12 +48,13 @@ pub struct LedgerEntry {
     pub desired: DesiredResource,
     /// Where it is in its life.
     pub phase: Phase,
-    /// How it came here.
-    pub origin: Origin,
-    /// What the probe found before Holdfast changed it first (empty for adopted ones).
-    pub before: Attributes,
-    /// The digest of what was captured on the host.
-    pub before_digest: Option<String>,
+    /// What was there before its life began; `None`: it was adopted, and Holdfast has changed nothing of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<Before>,
+    /// What Holdfast put there in this life, by attribute, whatever the blueprint says by now: an undo gives back
+    /// these and no others.
+    #[serde(default)]
+    pub put: Attributes,
     /// What the probe found when it was last applied or adopted.
     pub applied: Attributes,
     /// The order in which it entered; undo runs in reverse.
@@ -50,6 +62,28 @@ pub struct LedgerEntry {
     /// When its phase was last told by what somebody saw; a report of an agent that is older says nothing any more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seen: Option<Timestamp>,
+}
+
+impl LedgerEntry {
+    fn new(desired: &DesiredResource, sequence: u64) -> Self {
+        Self {
+            desired: desired.clone(),
+            phase: Phase::Absent,
+            before: None,
+            put: Attributes::default(),
+            applied: Attributes::default(),
+            sequence,
+            seen: None,
+        }
+    }
+
+    /// Tells how it came into the ledger.
+    pub fn origin(&self) -> Origin {
+        match self.before {
+            Some(_) => Origin::Applied,
+            None => Origin::Adopted,
+        }
+    }
 }
 
 impl Ledger {
@@ -84,9 +118,18 @@ pub struct LedgerFold {
 pub struct OpenJob {
     /// What was intended.
     pub intent: Intent,
-    /// The highest step that is known to have ended (0: none). A journal is read from its start at every attach, so
-    /// reports come again; one that counted twice could owe a restart that was just done.
-    pub ended: u32,
+    /// How far its steps are known to have come.
+    pub progress: Progress,
+}
+
+/// How far the steps of a job are known to have come. A journal is read from its start at every attach, so reports
+/// come again; one that counted twice could owe a restart that was just done.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Progress {
+    /// The steps that were changing something and have not ended.
+    pub changing: BTreeSet<u32>,
+    /// The steps that ended.
+    pub ended: BTreeSet<u32>,
 }
 
 impl LedgerFold {
@@ -95,19 +138,20 @@ impl LedgerFold {
     pub fn apply(&mut self, ledger: &mut Ledger, at: Timestamp, event: &Event) {
         match event {
             Event::AttemptIntended(intent) => {
+                forget_owed_to_nobody(ledger, intent);
                 self.open.entry(intent.attempt.clone()).or_insert_with(|| OpenJob {
                     intent: intent.clone(),
-                    ended: 0,
+                    progress: Progress::default(),
                 });
             }
             Event::StepReported { attempt, report, .. } => self.step(ledger, at, attempt, report),
-            Event::JobEnded { attempt, .. } => {
-                self.open.remove(attempt);
-            }
+            Event::JobEnded { attempt, .. } => self.job_over(ledger, attempt),
             Event::Adopted { desired, applied, .. } => {
                 adopt(ledger, desired, applied);
                 seen(ledger, &desired.address, at);
             }
+            // A service that is still owed a restart stays: the next plan has it, and forgets it then.
+            Event::Forgotten { address, .. } if ledger.owed.contains_key(address) => {}
             Event::Forgotten { address, .. } => drop_entry(ledger, address),
             Event::DriftSeen { drifted, mended, .. } => {
                 for address in drifted.keys() {
@@ -147,11 +191,8 @@ impl LedgerFold {
 
     fn step(&mut self, ledger: &mut Ledger, at: Timestamp, attempt: &AttemptId, report: &StepReport) {
         let Some(job) = self.open.get_mut(attempt) else { return };
-        if report.index <= job.ended {
+        if !job.progress.take(report) {
             return;
-        }
-        if report.status != StepStatus::Begun {
-            job.ended = report.index;
         }
         let Some(step) = job.intent.steps.iter().find(|step| step.index == report.index) else {
             return;
@@ -164,41 +205,67 @@ impl LedgerFold {
             }
             Action::Delete => undo_reported(ledger, step, report),
             Action::Create | Action::Update | Action::Replace | Action::Unknown => {
-                apply_reported(ledger, step, report);
+                apply_reported(ledger, attempt, step, report);
                 seen(ledger, &step.address, at);
             }
             // These have no step; a log that says otherwise changes nothing.
             Action::Adopt | Action::Forget | Action::NoOp => return,
         }
-        if may_have_changed(&report.status) {
-            for (service, steps) in &job.intent.restarts {
-                if steps.contains(&report.index) {
-                    owe(ledger, service, &step.address);
-                }
+        if report.changing && report.status != StepStatus::Begun {
+            owe_all(ledger, &job.intent, step);
+        }
+    }
+
+    /// Ends a job. A step of it that was changing something and never ended may have done its part: its retry would
+    /// find nothing to do, and nobody would restart the service any more.
+    fn job_over(&mut self, ledger: &mut Ledger, attempt: &AttemptId) {
+        let Some(job) = self.open.remove(attempt) else { return };
+        for step in &job.intent.steps {
+            if job.progress.changing.contains(&step.index) {
+                owe_all(ledger, &job.intent, step);
             }
         }
     }
 }
 
-/// Tells whether a step may have changed the host. A failed one may have done its part: its retry would find
-/// nothing to do, and nobody would restart the service any more.
-fn may_have_changed(status: &StepStatus) -> bool {
-    match status {
-        StepStatus::Begun
-        | StepStatus::Changed
-        | StepStatus::Left { .. }
-        | StepStatus::Failed { .. }
-        | StepStatus::NotConverged { .. }
-        | StepStatus::TimedOut { .. }
-        | StepStatus::NotReady => true,
-        StepStatus::Unchanged | StepStatus::NotCaptured { .. } => false,
+impl Progress {
+    /// Takes a report; tells whether it says anything new.
+    fn take(&mut self, report: &StepReport) -> bool {
+        if self.ended.contains(&report.index) {
+            return false;
+        }
+        if report.status != StepStatus::Begun {
+            self.changing.remove(&report.index);
+            self.ended.insert(report.index);
+            return true;
+        }
+        report.changing && self.changing.insert(report.index)
     }
 }
 
-fn apply_reported(ledger: &mut Ledger, step: &IntendedStep, report: &StepReport) {
+/// Drops restarts that are owed to services which neither the ledger nor the plan knows any more: nobody would do
+/// them, and one that comes back years later must not be restarted for their sake.
+fn forget_owed_to_nobody(ledger: &mut Ledger, intent: &Intent) {
+    let entries = &ledger.entries;
+    ledger.owed.retain(|service, _| {
+        entries.contains_key(service)
+            || intent.restarts.contains_key(service)
+            || intent.steps.iter().any(|step| step.address == *service)
+    });
+}
+
+/// Owes a restart to every service that restarts on what a step changed. One that no ledger and no blueprint has any
+/// more has gone with its last step.
+fn owe_all(ledger: &mut Ledger, intent: &Intent, step: &IntendedStep) {
+    for (service, steps) in &intent.restarts {
+        if steps.contains(&step.index) && *service != step.address {
+            owe(ledger, service, &step.address);
+        }
+    }
+}
+
+fn apply_reported(ledger: &mut Ledger, attempt: &AttemptId, step: &IntendedStep, report: &StepReport) {
     match &report.status {
-        // Nothing was changed, and nothing is known that was not known before.
-        StepStatus::NotCaptured { .. } => {}
         StepStatus::Unchanged => {
             let applied = if report.after.0.is_empty() {
                 &report.before
@@ -207,9 +274,11 @@ fn apply_reported(ledger: &mut Ledger, step: &IntendedStep, report: &StepReport)
             };
             adopt(ledger, &step.desired, applied);
         }
-        StepStatus::Begun => begin_apply(ledger, step, report),
+        // Nothing was changed, and nothing is known that was not known before.
+        _ if !report.changing => {}
+        StepStatus::Begun => begin_apply(ledger, attempt, step, report),
         StepStatus::Changed | StepStatus::Left { .. } => {
-            begin_apply(ledger, step, report);
+            begin_apply(ledger, attempt, step, report);
             if go(ledger, &step.address, Transition::ApplyDone)
                 && let Some(entry) = ledger.entries.get_mut(&step.address)
             {
@@ -226,54 +295,57 @@ fn apply_reported(ledger: &mut Ledger, step: &IntendedStep, report: &StepReport)
         StepStatus::Failed { .. }
         | StepStatus::NotConverged { .. }
         | StepStatus::TimedOut { .. }
-        | StepStatus::NotReady => {
-            begin_apply(ledger, step, report);
+        | StepStatus::NotReady
+        | StepStatus::NotCaptured { .. }
+        | StepStatus::BeforeLost { .. } => {
+            begin_apply(ledger, attempt, step, report);
             go(ledger, &step.address, Transition::ApplyFailed);
         }
     }
 }
 
-/// Enters a resource that a step was begun on. *Before* is written once: by the first step that may have changed it.
-fn begin_apply(ledger: &mut Ledger, step: &IntendedStep, report: &StepReport) {
+/// Enters a resource that a step is changing. *Before* is written once in a life: by the step that begins it.
+fn begin_apply(ledger: &mut Ledger, attempt: &AttemptId, step: &IntendedStep, report: &StepReport) {
     let sequence = ledger.next_sequence();
     let entry = ledger
         .entries
         .entry(step.address.clone())
-        .or_insert_with(|| LedgerEntry {
-            desired: step.desired.clone(),
-            phase: Phase::Absent,
-            origin: Origin::Adopted,
-            before: Attributes::default(),
-            before_digest: None,
-            applied: Attributes::default(),
-            sequence,
-            seen: None,
-        });
+        .or_insert_with(|| LedgerEntry::new(&step.desired, sequence));
     let Ok(next) = next_phase(entry.phase, Transition::ApplyBegun) else {
         return;
     };
     entry.phase = next;
     entry.desired = step.desired.clone();
-    if entry.origin == Origin::Adopted {
-        entry.origin = Origin::Applied;
-        entry.before = report.before.clone();
+    if step.life == StepLifeKind::Begins && entry.before.is_none() {
+        entry.before = Some(Before {
+            life: LifeId::begun_by(attempt, step.index),
+            attributes: report.before.clone(),
+            digest: report.before_digest.clone(),
+        });
+        entry.put = Attributes::default();
     }
-    if entry.before_digest.is_none() {
-        entry.before_digest.clone_from(&report.before_digest);
+    if entry.before.is_some() {
+        for line in step.desired.resource.lifecycle().wanted(&report.before) {
+            if let Some((key, value)) = line.split_once(' ') {
+                entry.put.set(key, value);
+            }
+        }
     }
 }
 
 fn undo_reported(ledger: &mut Ledger, step: &IntendedStep, report: &StepReport) {
     match &report.status {
+        StepStatus::Unchanged => undone(ledger, &step.address),
+        // Waits for a person: what was there can't be put back by anybody else.
+        StepStatus::BeforeLost { .. } => {
+            go(ledger, &step.address, Transition::UndoFailed);
+        }
+        // Nothing was changed: it is as it was, and the next plan undoes it.
+        _ if !report.changing => {}
         StepStatus::Begun => {
             go(ledger, &step.address, Transition::UndoBegun);
         }
-        StepStatus::Unchanged | StepStatus::Changed | StepStatus::Left { .. } => {
-            go(ledger, &step.address, Transition::UndoBegun);
-            if go(ledger, &step.address, Transition::UndoDone) {
-                ledger.owed.remove(&step.address);
-            }
-        }
+        StepStatus::Changed | StepStatus::Left { .. } => undone(ledger, &step.address),
         StepStatus::Failed { .. }
         | StepStatus::NotConverged { .. }
         | StepStatus::TimedOut { .. }
@@ -284,21 +356,20 @@ fn undo_reported(ledger: &mut Ledger, step: &IntendedStep, report: &StepReport) 
     }
 }
 
+/// What is undone leaves the ledger, and nobody is owed anything for its sake.
+fn undone(ledger: &mut Ledger, address: &Address) {
+    go(ledger, address, Transition::UndoBegun);
+    if go(ledger, address, Transition::UndoDone) {
+        ledger.owed.remove(address);
+    }
+}
+
 fn adopt(ledger: &mut Ledger, desired: &DesiredResource, applied: &Attributes) {
     let sequence = ledger.next_sequence();
     let entry = ledger
         .entries
         .entry(desired.address.clone())
-        .or_insert_with(|| LedgerEntry {
-            desired: desired.clone(),
-            phase: Phase::Absent,
-            origin: Origin::Adopted,
-            before: Attributes::default(),
-            before_digest: None,
-            applied: Attributes::default(),
-            sequence,
-            seen: None,
-        });
+        .or_insert_with(|| LedgerEntry::new(desired, sequence));
     if let Ok(next) = next_phase(entry.phase, Transition::Adopted) {
         entry.phase = next;
         entry.desired = desired.clone();
@@ -320,7 +391,9 @@ fn agent_saw(ledger: &mut Ledger, at: Timestamp, address: &Address, found: &Attr
     };
     let transition = match entry.desired.resource.lifecycle().compare(found) {
         Comparison::Same => Transition::SeenInOrder,
-        Comparison::Absent | Comparison::Differs(_) | Comparison::Replace(_) => Transition::SeenToDiffer,
+        Comparison::Absent | Comparison::Differs(_) | Comparison::Replace(_) | Comparison::Missing(_) => {
+            Transition::SeenToDiffer
+        }
         Comparison::CannotTell(_) | Comparison::Refused(_) => return,
     };
     go(ledger, address, transition);

@@ -21,6 +21,14 @@ impl Attributes {
         self.0.iter().find(|(k, _)| k == key).map(|(_, v)| v.as_str())
     }
 
+    /// Sets a value, in its place if the key is there.
+    pub fn set(&mut self, key: &str, value: &str) {
+        match self.0.iter_mut().find(|(k, _)| k == key) {
+            Some(pair) => value.clone_into(&mut pair.1),
+            None => self.0.push((key.to_owned(), value.to_owned())),
+        }
+    }
+
     /// Writes `key value` lines: the form in which the host compares them.
     pub fn lines(&self) -> impl Iterator<Item = String> + '_ {
         self.0.iter().map(|(key, value)| format!("{key} {value}"))
@@ -124,11 +132,15 @@ pub struct StepReport {
     pub index: u32,
     /// How it went.
     pub status: StepStatus,
-    /// What the probe found right before the step (only once it was begun).
+    /// Whether the step's own sh was begun: *before* is whole and on disk, and the host may be changed from here on.
+    /// Without it nothing was changed, whatever the status says.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub changing: bool,
+    /// What the probe found right before the step (whole once it is `changing` or has ended).
     pub before: Attributes,
     /// What the probe found after the step.
     pub after: Attributes,
-    /// The digest of the captured *before* (its `meta`), if the step captured one now or earlier.
+    /// The digest of *before* (its `meta`) as it lies on the host, if the step's life has one.
     pub before_digest: Option<String>,
     /// The last words of the step's output: bounded, raw.
     pub output: Vec<u8>,
@@ -140,7 +152,8 @@ pub struct StepReport {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "status")]
 pub enum StepStatus {
-    /// It was begun and has not ended (so far as the journal says).
+    /// It was begun and has not ended (so far as the journal says). What that means for the host tells
+    /// [`StepReport::changing`].
     Begun,
     /// The probe already showed what is desired: nothing was done.
     Unchanged,
@@ -170,6 +183,11 @@ pub enum StepStatus {
     NotReady,
     /// *Before* could not be captured (disk full, read-only): nothing was changed.
     NotCaptured {
+        /// What the host said.
+        why: String,
+    },
+    /// What was there before is not on the host any more, or not as it was captured: nothing was changed.
+    BeforeLost {
         /// What the host said.
         why: String,
     },

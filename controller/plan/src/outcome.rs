@@ -99,6 +99,11 @@ pub enum FailureKind {
         /// What the host said.
         why: String,
     },
+    /// What was there before is gone from the host, or was changed; nothing was changed.
+    BeforeLost {
+        /// What the host said.
+        why: String,
+    },
     /// The job died on the host (reboot, kill) in the middle.
     Interrupted,
 }
@@ -465,6 +470,9 @@ impl FailureKind {
             Self::NotCaptured { why } => {
                 with_detail("what was there before could not be kept; nothing was changed", why)
             }
+            Self::BeforeLost { why } => {
+                with_detail("what was there before can't be put back; nothing was changed", why)
+            }
             Self::Interrupted => "the job died on the host in the middle".to_owned(),
         }
     }
@@ -482,6 +490,9 @@ impl FailureKind {
             }
             Self::NotReady => "look at `ready.check` on the host, or raise its timeout",
             Self::NotCaptured { .. } => "free space where `state_dir` lies",
+            Self::BeforeLost { .. } => {
+                "put it right by hand, then `holdfast resolve HOST ADDRESS skip` drops it from the ledger"
+            }
             Self::Interrupted => "the next plan probes what is there and goes on",
         }
     }

@@ -3,30 +3,31 @@
 //! It decides everything; carrying out a plan leaves no meaningful choice. It changes nothing and reads no clock.
 //!
 //! ```text
-//! ledger beyond desired ── deletes, forgets (last in, first out) ──┐
+//! ledger beyond desired ── deletes, forgets (needs reversed) ──────┐
 //! desired, in order ── compare ── rules ── compile ────────────────┼──> HostPlan
 //! changed dependencies, owed restarts ── restarts ─────────────────┘
 //! ```
 //!
 //! Deletes come first. A path may pass from one resource to another (a file becomes a symlink under a new address):
 //! the old one has to be undone before the new one captures *before*, or it would capture what Holdfast itself put
-//! there. Among themselves they go in reverse, because what came later may rest on what came earlier.
+//! there. Among themselves they go in the reverse order of needs and paths ([`undo`]).
 
 mod classify;
 mod compile;
 mod diff;
 #[cfg(test)]
 mod tests;
+mod undo;
 
 use crate::address::Address;
-use crate::change::{Action, Change, HostPlan, Reason, Refusal};
+use crate::change::{Action, Change, HostPlan, Reason, Refusal, Step};
 use crate::content::Blobs;
 use crate::event::HoldReason;
 use crate::ids::MachineId;
 use crate::ledger::{Ledger, LedgerEntry, Origin};
 use crate::lifecycle::Phase;
 use crate::observation::{Attributes, JobState, Observation, Platform};
-use crate::resource::{DesiredResource, Resource};
+use crate::resource::{DesiredResource, Lifecycle, Resource, Service, Unsupported};
 use classify::{Case, Verdict};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -94,11 +95,11 @@ pub fn plan_host(input: &PlanInput<'_>) -> HostPlan {
         if needs_later {
             later.push(*resource);
         } else {
-            draft.plan_restart(resource);
+            draft.plan_restart(resource, Leaving::No);
         }
     }
     for resource in later {
-        draft.plan_restart(resource);
+        draft.plan_restart(resource, Leaving::No);
     }
     draft.finish()
 }
@@ -125,6 +126,13 @@ pub fn refuse_shared_machines(hosts: &mut [HostPlan]) {
             });
         }
     }
+}
+
+/// Whether a service leaves the blueprints with this plan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Leaving {
+    Yes,
+    No,
 }
 
 /// A host plan in the making.
@@ -211,13 +219,31 @@ impl<'a> Draft<'a> {
         found.map(|found| found.attributes.clone()).unwrap_or_default()
     }
 
+    /// Plans what left the blueprints, in the order in which it is undone.
     fn plan_deletes(&mut self) {
         let wanted: BTreeSet<&Address> = self.input.desired.iter().map(|resource| &resource.address).collect();
         let mut leaving = self.input.ledger.in_order();
         leaving.retain(|entry| !wanted.contains(&entry.desired.address));
-        for entry in leaving.into_iter().rev() {
-            self.plan_delete(entry);
+        let runs_on: Vec<bool> = leaving.iter().map(|entry| self.runs_on(entry)).collect();
+        for at in undo::order(&leaving, &runs_on) {
+            if runs_on[at] {
+                self.plan_restart(&leaving[at].desired, Leaving::Yes);
+            }
+            self.plan_delete(leaving[at]);
         }
+    }
+
+    /// Tells whether a service that leaves goes on running, as it did before Holdfast: then it has to learn that the
+    /// files it read are back as they were.
+    fn runs_on(&self, entry: &LedgerEntry) -> bool {
+        let Resource::Service(service) = &entry.desired.resource else {
+            return false;
+        };
+        let was = match &entry.before {
+            Some(before) if entry.put.get("running").is_some() => before.attributes.get("running") == Some("yes"),
+            Some(_) | None => self.observed(&entry.desired.address).get("running") == Some("yes"),
+        };
+        was && service.running != Some(false)
     }
 
     fn plan_delete(&mut self, entry: &LedgerEntry) {
@@ -227,19 +253,28 @@ impl<'a> Draft<'a> {
             let message = format!("{}; `holdfast resolve {host} {address}` decides", classify::STUCK);
             self.refuse(Some(address), message);
         }
-        let why = if entry.origin == Origin::Adopted {
-            "it was there before Holdfast"
-        } else if !entry.desired.resource.lifecycle().has_undo() {
-            "it has no undo"
-        } else {
-            let change = self.change(&entry.desired, Action::Delete, Reason::LeftBlueprint, None);
-            let step = compile::delete(entry, &self.platform);
-            self.push(change, step.map(Some));
-            return;
-        };
-        let reason = Reason::NothingToUndo { why: why.to_owned() };
-        let change = self.change(&entry.desired, Action::Forget, reason, None);
-        self.push(change, Ok(None));
+        match compile::undo(entry, &self.platform) {
+            Ok(None) => {
+                let why = match entry.origin() {
+                    Origin::Adopted => "it was there before Holdfast",
+                    Origin::Applied => "it has no undo",
+                };
+                let reason = Reason::NothingToUndo { why: why.to_owned() };
+                self.push(
+                    self.change(&entry.desired, Action::Forget, reason, None),
+                    Ok(Vec::new()),
+                );
+            }
+            step => {
+                if entry.desired.prevent_undo {
+                    let message = "it left the blueprint, and `prevent_undo` keeps it from being undone: declare it again \
+                                   without `prevent_undo`, apply that, and take it out then";
+                    self.refuse(Some(address), message);
+                }
+                let change = self.change(&entry.desired, Action::Delete, Reason::LeftBlueprint, None);
+                self.push(change, step.map(|step| step.into_iter().collect()));
+            }
+        }
     }
 
     fn plan_desired(&mut self, desired: &DesiredResource) {
@@ -249,20 +284,21 @@ impl<'a> Draft<'a> {
             desired,
             entry,
             comparison: classify::compare(desired, found),
+            drift: self.input.mode == Mode::Drift,
             displaced: self.displaced(desired),
-            pending_needs: self.pending(&desired.needs),
+            pending_needs: self.rests_on(desired),
             pending: self
                 .changes
                 .iter()
-                .filter(|c| c.step.is_some())
-                .map(|c| c.address.clone())
+                .filter(|change| !change.steps.is_empty())
+                .map(|change| change.address.clone())
                 .collect(),
         };
         match classify::decide(&case) {
             Verdict::Refuse(message) => self.refuse(Some(&desired.address), message),
             // The ledger's words are behind, the host is not: no drift.
             Verdict::Do(Action::Adopt, reason) if self.input.mode == Mode::Drift => {
-                self.push(self.change(desired, Action::NoOp, reason, None), Ok(None));
+                self.push(self.change(desired, Action::NoOp, reason, None), Ok(Vec::new()));
             }
             Verdict::Do(action, reason) => {
                 let diff = match action {
@@ -271,18 +307,33 @@ impl<'a> Draft<'a> {
                     }
                     _ => None,
                 };
-                let always = case.must_run(&reason);
-                let change = self.change(desired, action, reason, diff);
-                let step = match action {
-                    Action::Adopt | Action::Forget | Action::NoOp => Ok(None),
-                    Action::Create | Action::Update | Action::Replace | Action::Unknown => {
-                        compile::apply(desired, entry, &change.observed, &self.platform, always).map(Some)
-                    }
+                let steps = match action {
+                    Action::Adopt | Action::Forget | Action::NoOp => Ok(Vec::new()),
+                    Action::Create | Action::Update | Action::Replace | Action::Unknown => self.steps(&case, &reason),
                     Action::Delete | Action::Restart => unreachable!("no rule for a desired resource gives these"),
                 };
-                self.push(change, step);
+                self.push(self.change(desired, action, reason, diff), steps);
             }
         }
+    }
+
+    /// Compiles what a desired resource needs: one step, or, where the old thing is undone first, two.
+    fn steps(&self, case: &Case<'_>, reason: &Reason) -> Result<Vec<Step>, Unsupported> {
+        let mut steps = Vec::new();
+        if matches!(reason, Reason::Tainted | Reason::BecameAnother { .. })
+            && let Some(entry) = case.entry
+        {
+            steps.extend(compile::undo(entry, &self.platform)?);
+        }
+        let observed = self.observed(&case.desired.address);
+        steps.push(compile::apply(
+            case.desired,
+            case.life(reason),
+            &observed,
+            &self.platform,
+            case.must_run(reason),
+        )?);
+        Ok(steps)
     }
 
     /// Lists what this plan deletes from the very place that `desired` is to take.
@@ -299,16 +350,46 @@ impl<'a> Draft<'a> {
         pending.cloned().collect()
     }
 
-    /// Plans the restart of a service, right after the service itself.
-    fn plan_restart(&mut self, service: &DesiredResource) {
+    /// Lists what this plan changes first of all that a resource rests on: its needs, and what holds its place.
+    fn rests_on(&self, desired: &DesiredResource) -> Vec<Address> {
+        let mut on = self.pending(&desired.needs);
+        let places = self
+            .changes
+            .iter()
+            .filter(|change| change.action != Action::Restart && !change.steps.is_empty())
+            .filter(|change| classify::rests_on(&desired.resource, change));
+        for change in places {
+            if !on.contains(&change.address) && change.address != desired.address {
+                on.push(change.address.clone());
+            }
+        }
+        on
+    }
+
+    /// Plans the restart of a service: right after the service itself, or, where it leaves, before it does.
+    fn plan_restart(&mut self, service: &DesiredResource, leaving: Leaving) {
         let Resource::Service(what) = &service.resource else {
             return;
         };
-        // A restart follows from what drifted; nothing of the service itself has.
-        if self.input.mode == Mode::Drift || what.running == Some(false) || self.starts(&service.address) {
+        let refused = |refusal: &Refusal| refusal.address.as_ref() == Some(&service.address);
+        // A restart follows from what drifted; nothing of the service itself has. What is refused is not touched.
+        if self.input.mode == Mode::Drift
+            || what.running == Some(false)
+            || self.starts(&service.address)
+            || self.refusals.iter().any(refused)
+        {
             return;
         }
-        let Some(restart) = service.resource.lifecycle().restart(&self.platform) else {
+        let restart = match leaving {
+            Leaving::No => service.resource.lifecycle().restart(&self.platform),
+            // Nobody wants it to run any more: it learns of its files if it runs.
+            Leaving::Yes => Service {
+                running: None,
+                ..what.clone()
+            }
+            .restart(&self.platform),
+        };
+        let Some(restart) = restart else {
             return;
         };
         // What it restarted on before the blueprint changed still counts: that dependency may be deleted right now.
@@ -335,7 +416,14 @@ impl<'a> Draft<'a> {
             }
         };
         let change = self.change(service, Action::Restart, reason, None);
-        let step = restart.map(|sh| Some(compile::restart(service, &change.observed, sh, only_if)));
+        let step = restart.map(|sh| {
+            let mut step = compile::restart(service, &change.observed, sh, only_if);
+            if leaving == Leaving::Yes {
+                step.wanted.clear();
+                step.ready = None;
+            }
+            vec![step]
+        });
         self.push(change, step);
     }
 
@@ -344,7 +432,7 @@ impl<'a> Draft<'a> {
     fn starts(&self, service: &Address) -> bool {
         let own = self.changes.iter().find(|change| change.address == *service);
         own.is_some_and(|change| {
-            change.step.is_some()
+            !change.steps.is_empty()
                 && matches!(change.action, Action::Create | Action::Update)
                 && change.observed.get("running") == Some("no")
                 && matches!(&change.desired.resource, Resource::Service(what) if what.running == Some(true))
@@ -359,20 +447,20 @@ impl<'a> Draft<'a> {
             desired: desired.clone(),
             observed: self.observed(&desired.address),
             diff,
-            step: None,
+            steps: Vec::new(),
         }
     }
 
-    fn push(&mut self, mut change: Change, step: Result<Option<crate::change::Step>, crate::resource::Unsupported>) {
-        match step {
-            Ok(Some(step)) => {
-                self.steps += 1;
-                if change.action != Action::Restart {
+    fn push(&mut self, mut change: Change, steps: Result<Vec<Step>, Unsupported>) {
+        match steps {
+            Ok(steps) => {
+                self.steps += u32::try_from(steps.len()).expect("a plan has fewer steps than a u32 counts");
+                if change.action != Action::Restart && !steps.is_empty() {
+                    // The last of them: what waits for the change waits for its end.
                     self.step_of.insert(change.address.clone(), self.steps);
                 }
-                change.step = Some(step);
+                change.steps = steps;
             }
-            Ok(None) => {}
             Err(unsupported) => self.refuse(Some(&change.address), unsupported.to_string()),
         }
         self.changes.push(change);

@@ -140,7 +140,8 @@ impl Report {
             | StepStatus::NotConverged { .. }
             | StepStatus::TimedOut { .. }
             | StepStatus::NotReady
-            | StepStatus::NotCaptured { .. } => {
+            | StepStatus::NotCaptured { .. }
+            | StepStatus::BeforeLost { .. } => {
                 row.failed += 1;
                 row.last_words = Some((address.clone(), report.output.clone()));
             }

@@ -457,7 +457,9 @@ fn run_case(host: &Host, case: &Case) -> Result<(), String> {
         let life = resource.lifecycle();
         let before = host.probe(resource)?;
         let refusal = match life.compare(&before) {
-            Comparison::Refused(message) | Comparison::CannotTell(message) => Some(message),
+            Comparison::Refused(message) | Comparison::CannotTell(message) | Comparison::Missing(message) => {
+                Some(message)
+            }
             Comparison::Same => return Err(format!("resource {index} is as desired already: {before:?}")),
             _ => None,
         };
@@ -527,19 +529,24 @@ fn run_case(host: &Host, case: &Case) -> Result<(), String> {
     let mut left = Vec::new();
     for (index, resource) in resources.iter().enumerate().rev() {
         let life = resource.lifecycle();
+        let before = &befores[index];
+        let mut put = Attributes::default();
+        for line in life.wanted(before) {
+            let (key, value) = line.split_once(' ').expect("a key and a value");
+            put.set(key, value);
+        }
         let undone = host.run(
             &folder(index),
             &Sh::new()
                 .code("(")
-                .then(&life.undo(&befores[index], &platform(host.init)).expect("compiles"))
+                .then(&life.restore(before, &put, &platform(host.init)).expect("compiles"))
                 .code(") </dev/null || exit 1"),
         );
         if !undone.ok || !undone.stderr.is_empty() {
             return Err(format!("undo: {}", undone.stderr));
         }
         if undone.left.is_empty() {
-            shows(&host.probe(resource)?, &life.wanted_after_undo(&befores[index]))
-                .map_err(|e| format!("after undo: {e}"))?;
+            shows(&host.probe(resource)?, &life.restored(before, &put)).map_err(|e| format!("after undo: {e}"))?;
         }
         left.extend(undone.left);
     }

@@ -140,7 +140,7 @@ proptest! {
             Comparison::Same => prop_assert!(shows),
             Comparison::Absent | Comparison::Differs(_) | Comparison::Replace(_) => prop_assert!(!shows),
             // Refusals and open questions come before any comparison.
-            Comparison::Refused(_) | Comparison::CannotTell(_) => {}
+            Comparison::Refused(_) | Comparison::CannotTell(_) | Comparison::Missing(_) => {}
         }
     }
 }

@@ -179,6 +179,7 @@ fn declared(address: Address, resource: Resource) -> DesiredResource {
         ready: None,
         timeout_ms: STEP_TIMEOUT_MS,
         sensitive: false,
+        prevent_undo: false,
         declared_at: DECLARED_AT.to_owned(),
     }
 }

@@ -335,7 +335,7 @@ fn work_of(plan: &HostPlan) -> Work {
             },
         };
     }
-    let steps = plan.changes.iter().any(|change| change.step.is_some());
+    let steps = plan.changes.iter().any(|change| !change.steps.is_empty());
     if steps || (is_changed(plan) && plan.machine.is_none()) {
         Work::Job
     } else {

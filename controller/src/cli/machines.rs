@@ -10,7 +10,7 @@ use crate::view::sanitize::one_line;
 use crate::view::terminal::{data, data_line};
 use crate::view::time::ago;
 use comfy_table::{Table, presets};
-use holdfast_plan::ledger::{Ledger, LedgerEntry, Origin};
+use holdfast_plan::ledger::{Ledger, LedgerEntry};
 use std::collections::BTreeSet;
 
 /// Runs the command.
@@ -103,11 +103,13 @@ pub async fn run(global: &Global, args: &MachinesArgs) -> CliResult<i32> {
 fn document(ledger: &Ledger) -> serde_json::Map<String, serde_json::Value> {
     let row = |entry: &LedgerEntry| {
         let mut row = serde_json::json!({
-            "phase": entry.phase, "origin": entry.origin, "order": entry.sequence,
-            "declared_at": entry.desired.declared_at, "before_digest": entry.before_digest,
+            "phase": entry.phase, "origin": entry.origin(), "order": entry.sequence,
+            "declared_at": entry.desired.declared_at,
+            "life": entry.before.as_ref().map(|before| &before.life),
+            "before_digest": entry.before.as_ref().and_then(|before| before.digest.as_ref()),
         });
         if !entry.desired.sensitive {
-            row["before"] = serde_json::json!(entry.before);
+            row["before"] = serde_json::json!(entry.before.as_ref().map(|before| &before.attributes));
             row["applied"] = serde_json::json!(entry.applied);
         }
         row
@@ -125,10 +127,10 @@ fn resources(ledger: &Ledger) -> Table {
     table.load_style(presets::NOTHING);
     table.set_header(["RESOURCE", "PHASE", "WAS BEFORE"]);
     for entry in ledger.in_order() {
-        let before = match entry.origin {
-            Origin::Adopted => "as desired: adopted".to_owned(),
-            Origin::Applied if entry.desired.sensitive => "(sensitive)".to_owned(),
-            Origin::Applied => entry.before.lines().collect::<Vec<_>>().join(", "),
+        let before = match &entry.before {
+            None => "as desired: adopted".to_owned(),
+            Some(_) if entry.desired.sensitive => "(sensitive)".to_owned(),
+            Some(before) => before.attributes.lines().collect::<Vec<_>>().join(", "),
         };
         table.add_row([
             one_line(&entry.desired.address.to_string()),

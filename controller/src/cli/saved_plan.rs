@@ -29,7 +29,7 @@ impl SavedPlan {
             .hosts
             .iter()
             .flat_map(|host| &host.changes)
-            .filter_map(|change| change.step.as_ref())
+            .flat_map(|change| &change.steps)
             .flat_map(|step| &step.blobs);
         let blobs = used
             .filter_map(|sha256| Some((sha256.clone(), STANDARD.encode(blobs.get(sha256)?))))

@@ -94,7 +94,7 @@ impl Store {
                 .hosts
                 .iter()
                 .flat_map(|host| &host.changes)
-                .filter_map(|change| change.step.as_ref());
+                .flat_map(|change| &change.steps);
             needed.extend(steps.flat_map(|step| step.blobs.iter().cloned()));
         }
         let limit = now.0.saturating_sub(i64::try_from(BLOB_KEEP_MS).unwrap_or(i64::MAX));

@@ -8,7 +8,7 @@ use holdfast_inventory::HostName;
 use holdfast_plan::address::{Address, ResourceType};
 use holdfast_plan::change::{Action, Plan};
 use holdfast_plan::content::Blobs;
-use holdfast_plan::event::{Event, HoldReason, IntendedStep, Intent, JobEnded, Resolution, RunKind};
+use holdfast_plan::event::{Event, HoldReason, IntendedStep, Intent, JobEnded, Resolution, RunKind, StepLifeKind};
 use holdfast_plan::ids::{AttemptId, IdSource, MachineId, PlanId, RunId, SeededIds, Timestamp};
 use holdfast_plan::ledger::{Ledger, LedgerFold};
 use holdfast_plan::observation::{Attributes, Facts, JobEnd, StepReport, StepStatus};
@@ -560,6 +560,7 @@ fn directory(path: &str) -> DesiredResource {
         ready: None,
         timeout_ms: 1_000,
         sensitive: false,
+        prevent_undo: false,
         declared_at: String::new(),
     }
 }
@@ -582,6 +583,7 @@ fn intent_for(host: &str, machine: &str, run: &str, attempt: &str, epoch: u64, p
                 index,
                 address: Address::new(ResourceType::Directory, *path),
                 action: Action::Create,
+                life: StepLifeKind::Begins,
                 desired: directory(path),
             })
             .collect(),
@@ -595,6 +597,7 @@ fn step_on(machine: &str, attempt: &str, index: u32, status: StepStatus) -> Even
         attempt: AttemptId(attempt.to_owned()),
         report: StepReport {
             index,
+            changing: status != StepStatus::Unchanged,
             status,
             before: Attributes(vec![("type".to_owned(), "absent".to_owned())]),
             after: Attributes(vec![("type".to_owned(), "directory".to_owned())]),

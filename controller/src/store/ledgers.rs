@@ -9,7 +9,7 @@ use super::sqlite;
 use holdfast_plan::content::sha256_hex;
 use holdfast_plan::event::{Event, Intent};
 use holdfast_plan::ids::{AttemptId, MachineId, Timestamp};
-use holdfast_plan::ledger::{Ledger, LedgerEntry, LedgerFold, OpenJob};
+use holdfast_plan::ledger::{Ledger, LedgerEntry, LedgerFold, OpenJob, Progress};
 use sqlx::{Row, SqliteConnection};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -18,7 +18,7 @@ use std::path::Path;
 pub(super) struct Loaded {
     before: Ledger,
     now: Ledger,
-    open_before: BTreeMap<AttemptId, u32>,
+    open_before: BTreeMap<AttemptId, Progress>,
     fold: LedgerFold,
 }
 
@@ -36,13 +36,14 @@ impl Loaded {
         for row in rows {
             let intent: Vec<u8> = row.try_get("intent").map_err(explain)?;
             let intent: Intent = decode("an intent", &intent)?;
-            let ended: u32 = row.try_get("open").map_err(explain)?;
-            fold.open.insert(intent.attempt.clone(), OpenJob { intent, ended });
+            let progress: Vec<u8> = row.try_get("open").map_err(explain)?;
+            let progress: Progress = decode("the progress of a job", &progress)?;
+            fold.open.insert(intent.attempt.clone(), OpenJob { intent, progress });
         }
         Ok(Self {
             now: before.clone(),
             before,
-            open_before: ended_steps(&fold),
+            open_before: progress(&fold),
             fold,
         })
     }
@@ -62,11 +63,11 @@ impl Loaded {
     }
 }
 
-/// The jobs that are open, with the highest step of each that ended.
-fn ended_steps(fold: &LedgerFold) -> BTreeMap<AttemptId, u32> {
+/// The jobs that are open, with how far each has come.
+fn progress(fold: &LedgerFold) -> BTreeMap<AttemptId, Progress> {
     fold.open
         .iter()
-        .map(|(attempt, job)| (attempt.clone(), job.ended))
+        .map(|(attempt, job)| (attempt.clone(), job.progress.clone()))
         .collect()
 }
 
@@ -120,7 +121,7 @@ async fn write_rows(
     let mut entries = Vec::new();
     for (address, entry) in &now.entries {
         if before.entries.get(address) != Some(entry) {
-            let words = (word("a phase", &entry.phase)?, word("an origin", &entry.origin)?);
+            let words = (word("a phase", &entry.phase)?, word("an origin", &entry.origin())?);
             entries.push((address, entry.sequence, words, encode("a ledger entry", entry)?));
         }
     }
@@ -128,6 +129,14 @@ async fn write_rows(
     for (address, changed) in &now.owed {
         if before.owed.get(address) != Some(changed) {
             owed.push((address, encode("an owed restart", changed)?));
+        }
+    }
+    let open = progress(&loaded.fold);
+    let closed = loaded.open_before.keys().filter(|attempt| !open.contains_key(attempt));
+    let mut jobs: Vec<(&AttemptId, Option<Vec<u8>>)> = closed.map(|attempt| (attempt, None)).collect();
+    for (attempt, progress) in &open {
+        if loaded.open_before.get(attempt) != Some(progress) {
+            jobs.push((attempt, Some(encode("the progress of a job", progress)?)));
         }
     }
     let written = async {
@@ -177,18 +186,10 @@ async fn write_rows(
                 .execute(&mut *connection)
                 .await?;
         }
-        let open = ended_steps(&loaded.fold);
-        let closed = loaded.open_before.keys().filter(|attempt| !open.contains_key(attempt));
-        let moved = open
-            .iter()
-            .filter(|(attempt, ended)| loaded.open_before.get(attempt) != Some(ended));
-        let rows = closed
-            .map(|attempt| (attempt, None))
-            .chain(moved.map(|(attempt, ended)| (attempt, Some(*ended))));
-        for (attempt, ended) in rows {
+        for (attempt, progress) in jobs {
             sqlx::query("UPDATE attempts SET open = $2 WHERE attempt = $1")
                 .bind(attempt.as_str())
-                .bind(ended)
+                .bind(progress)
                 .execute(&mut *connection)
                 .await?;
         }

@@ -100,7 +100,7 @@ impl<'p> Projector<'p> {
         Ok(seq.map(i64::unsigned_abs))
     }
 
-    /// A step that ended stays as it was first told; one that was only begun may end yet.
+    /// A step that ended stays as it was first told; one that was only begun may change something, and end, yet.
     async fn step_recorded(
         &self,
         connection: &mut SqliteConnection,
@@ -115,8 +115,9 @@ impl<'p> Projector<'p> {
         let Some(row) = self.fail(row)? else { return Ok(None) };
         let known: StepReport = decode("a step's report", &self.fail(row.try_get::<Vec<u8>, _>("report"))?)?;
         let seq: i64 = self.fail(row.try_get("seq"))?;
-        let ends_now = known.status == StepStatus::Begun && report.status != StepStatus::Begun;
-        Ok((!ends_now).then_some(seq.unsigned_abs()))
+        let goes_on = known.status == StepStatus::Begun
+            && (report.status != StepStatus::Begun || (report.changing && !known.changing));
+        Ok((!goes_on).then_some(seq.unsigned_abs()))
     }
 
     async fn refuse_duplicate(

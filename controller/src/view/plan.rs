@@ -88,8 +88,8 @@ fn render_change(change: &Change, view: PlanView) -> String {
     if let (true, Some(shown)) = (view.diff, &change.diff) {
         text.push_str(&diff::render(shown, "        "));
     }
-    if let (true, Some(step)) = (view.scripts, &change.step) {
-        for line in step.apply.as_str().lines() {
+    if view.scripts {
+        for line in change.steps.iter().flat_map(|step| step.apply.as_str().lines()) {
             text.push_str(&format!("        {} {line}\n", paint(DIM, "|")));
         }
     }
@@ -153,6 +153,12 @@ pub fn reason(reason: &Reason) -> String {
         ),
         Reason::DependencyChanges { on } => format!("{} changes", addresses(on)),
         Reason::RestartOwed { on } => format!("owed since {} changed", addresses(on)),
+        Reason::BecameAnother { was, is } => format!(
+            "it was {}, and is {} now: the old one is undone first",
+            one_line(was),
+            one_line(is)
+        ),
+        Reason::LookedAtAgain { after } => format!("as desired now; looked at again after {}", addresses(after)),
         Reason::KnownAfter { after, why } => format!("known after {} ({})", addresses(after), one_line(why)),
     }
 }

@@ -1,4 +1,4 @@
-//! The keys that every type has: `on`, `needs`, `env`, `ready`, `timeout`, `on_failure`; and `restart_on` of services.
+//! The keys that every type has: `on`, `needs`, `env`, `ready`, `timeout`, `on_failure`, `prevent_undo`; and `restart_on` of services.
 
 use super::reader::Reader;
 use super::text::Text;
@@ -47,6 +47,7 @@ pub(super) struct Common {
     pub(super) env: Vec<(VariableName, Text)>,
     pub(super) ready: Option<ReadySpec>,
     pub(super) timeout_ms: u64,
+    pub(super) prevent_undo: bool,
 }
 
 /// Reads them.
@@ -65,6 +66,7 @@ pub(super) fn read(reader: &mut Reader<'_>, kind: ResourceType) -> Common {
     let env = read_env(reader);
     let ready = read_ready(reader);
     let timeout_ms = read_duration(reader, "timeout", TIMEOUT_MS_DEFAULT);
+    let prevent_undo = reader.boolean("prevent_undo").unwrap_or(false);
     read_on_failure(reader);
     Common {
         on,
@@ -73,6 +75,7 @@ pub(super) fn read(reader: &mut Reader<'_>, kind: ResourceType) -> Common {
         env,
         ready,
         timeout_ms,
+        prevent_undo,
     }
 }
 

@@ -63,6 +63,7 @@ pub(crate) struct Declared {
     pub(crate) env: Vec<(VariableName, Text)>,
     pub(crate) ready: Option<ReadySpec>,
     pub(crate) timeout_ms: u64,
+    pub(crate) prevent_undo: bool,
     pub(crate) spec: Spec,
 }
 
@@ -207,6 +208,7 @@ impl Declared {
             ready: ready?,
             timeout_ms: self.timeout_ms,
             sensitive: self.spec.is_sensitive(),
+            prevent_undo: self.prevent_undo,
             declared_at: self.declared_at.clone(),
         })
     }
@@ -291,6 +293,7 @@ fn read_resource(
         env,
         ready,
         timeout_ms,
+        prevent_undo,
     } = common;
     let (line, _) = file.line_column(entry.key_span.start);
     Some(Declared {
@@ -303,6 +306,7 @@ fn read_resource(
         env,
         ready,
         timeout_ms,
+        prevent_undo,
         spec: spec?,
     })
 }

@@ -3,47 +3,21 @@
 use super::Filled;
 use crate::address::Address;
 use crate::blueprint::folded::HostProblems;
-use crate::resource::Resource;
+use crate::resource::{Claim, ClaimKind};
 use holdfast_inventory::HostName;
 use holdfast_inventory::diagnostic::Problem;
 use std::collections::HashMap;
 
-/// A thing on a host that one resource may have.
-#[derive(PartialEq, Eq, Hash)]
-enum Claim<'a> {
-    Path(&'a str),
-    LineOf(&'a str, &'a str),
-    Package(&'a str),
-    Service(&'a str),
-    User(&'a str),
-    Group(&'a str),
-}
-
-impl Claim<'_> {
-    fn words(&self) -> String {
-        match self {
-            Claim::Path(path) => format!("the path {path}"),
-            Claim::LineOf(path, _) => format!("the same line of {path}"),
-            Claim::Package(name) => format!("the package {name}"),
-            Claim::Service(name) => format!("the service {name}"),
-            Claim::User(name) => format!("the user {name}"),
-            Claim::Group(name) => format!("the group {name}"),
-        }
-    }
-}
-
-fn claim(resource: &Resource) -> Option<Claim<'_>> {
-    match resource {
-        Resource::File(file) => Some(Claim::Path(&file.path)),
-        Resource::Directory(directory) => Some(Claim::Path(&directory.path)),
-        Resource::Symlink(link) => Some(Claim::Path(&link.path)),
-        Resource::Line(line) => Some(Claim::LineOf(&line.path, &line.line)),
-        Resource::Package(package) => Some(Claim::Package(&package.name)),
-        Resource::Service(service) => Some(Claim::Service(&service.name)),
-        Resource::User(user) => Some(Claim::User(&user.name)),
-        Resource::Group(group) => Some(Claim::Group(&group.name)),
-        // Their names are their addresses.
-        Resource::Cron(_) | Resource::Script(_) => None,
+fn words(claim: &Claim) -> String {
+    let name = &claim.name;
+    match (claim.kind, &claim.part) {
+        (ClaimKind::Path, None) => format!("the path {name}"),
+        (ClaimKind::Path, Some(_)) => format!("the same line of {name}"),
+        (ClaimKind::Package, _) => format!("the package {name}"),
+        (ClaimKind::Service, _) => format!("the service {name}"),
+        (ClaimKind::User, _) => format!("the user {name}"),
+        (ClaimKind::Group, _) => format!("the group {name}"),
+        (ClaimKind::Cron, _) => format!("the same line of the crontab of {name}"),
     }
 }
 
@@ -66,35 +40,47 @@ pub(super) fn refuse_doubles<'a>(
         addresses.insert(declared.address.clone(), &declared.declared_at);
         kept.push(one);
     }
-    let mut claims: HashMap<Claim<'_>, &Filled<'_>> = HashMap::new();
-    // A path is managed whole or by lines: the first of each kind counts.
-    let mut lines: HashMap<&str, &Filled<'_>> = HashMap::new();
+    // By the thing as a whole: what has it for itself, and what has parts of it, the first of each.
+    let mut wholes: HashMap<(ClaimKind, String), &Filled<'_>> = HashMap::new();
+    let mut parts: HashMap<(ClaimKind, String), HashMap<String, &Filled<'_>>> = HashMap::new();
     for one in &kept {
-        let Some(claim) = claim(&one.resource.resource) else {
-            continue;
-        };
-        let crossing = match &claim {
-            Claim::Path(path) => lines.get(path),
-            Claim::LineOf(path, _) => claims.get(&Claim::Path(path)),
-            _ => None,
-        };
-        if let Some(first) = crossing {
-            let (Claim::Path(path) | Claim::LineOf(path, _)) = &claim else {
-                continue;
+        for claim in one.resource.resource.lifecycle().claims() {
+            let thing = (claim.kind, claim.name.clone());
+            let with_parts = parts.entry(thing.clone()).or_default();
+            let (first, crossing) = match &claim.part {
+                Some(part) => match with_parts.get(part) {
+                    Some(first) => (Some(*first), false),
+                    None => (wholes.get(&thing).copied(), true),
+                },
+                None => match wholes.get(&thing) {
+                    Some(first) => (Some(*first), false),
+                    None => (first_of(with_parts), true),
+                },
             };
-            problems.push(
-                host,
-                both_own(first, one, &format!("the path {path}, one whole and one by line")),
-            );
-        } else if let Some(first) = claims.get(&claim) {
-            problems.push(host, both_own(first, one, &claim.words()));
+            if let Some(first) = first {
+                let what = match crossing {
+                    true => format!("the path {}, one whole and one by line", claim.name),
+                    false => words(&claim),
+                };
+                problems.push(host, both_own(first, one, &what));
+            }
+            match claim.part {
+                Some(part) => {
+                    with_parts.entry(part).or_insert(one);
+                }
+                None => {
+                    wholes.entry(thing).or_insert(one);
+                }
+            }
         }
-        if let Resource::Line(line) = &one.resource.resource {
-            lines.entry(&line.path).or_insert(one);
-        }
-        claims.entry(claim).or_insert(one);
     }
     kept
+}
+
+/// The part that was declared first.
+fn first_of<'a>(parts: &HashMap<String, &'a Filled<'a>>) -> Option<&'a Filled<'a>> {
+    let place = |one: &&&Filled<'_>| (one.declared.at.span.start, one.declared.declared_at.clone());
+    parts.values().min_by_key(place).copied()
 }
 
 fn both_own(first: &Filled<'_>, second: &Filled<'_>, what: &str) -> Problem {

@@ -29,6 +29,7 @@ fn desired(resource: Resource, address: &str) -> DesiredResource {
         ready: None,
         timeout_ms: 1_000,
         sensitive: false,
+        prevent_undo: false,
         declared_at: String::new(),
     }
 }
@@ -69,6 +70,13 @@ fn intent(name: &str, steps: Vec<(Action, DesiredResource)>, restarts: &[u32]) -
                 index,
                 address: desired.address.clone(),
                 action,
+                life: match action {
+                    Action::Delete => StepLifeKind::Ends {
+                        life: LifeId("l".to_owned()),
+                    },
+                    Action::Restart => StepLifeKind::None,
+                    _ => StepLifeKind::Begins,
+                },
                 desired,
             })
             .collect(),
@@ -82,6 +90,10 @@ fn report(name: &str, index: u32, status: StepStatus, before: &[(&str, &str)], a
         attempt: attempt(name),
         report: StepReport {
             index,
+            changing: !matches!(
+                status,
+                StepStatus::Unchanged | StepStatus::NotCaptured { .. } | StepStatus::BeforeLost { .. }
+            ),
             status,
             before: attributes(before),
             after: attributes(after),
@@ -127,10 +139,14 @@ fn before_is_written_once_and_a_retry_keeps_it() {
     ];
     let (ledger, _) = fold(&events);
     let entry = &ledger.entries[&file("/x").address];
-    assert_eq!(entry.before, attributes(ABSENT));
-    assert_eq!(entry.before_digest.as_deref(), Some("digest of a"));
+    let before = Before {
+        life: LifeId("a-1".to_owned()),
+        attributes: attributes(ABSENT),
+        digest: Some("digest of a".to_owned()),
+    };
+    assert_eq!(entry.before, Some(before));
     assert_eq!(entry.applied, attributes(THERE));
-    assert_eq!((entry.phase, entry.origin), (Phase::Ready, Origin::Applied));
+    assert_eq!(entry.phase, Phase::Ready);
 }
 
 #[test]
@@ -142,7 +158,7 @@ fn an_adopted_resource_gets_its_before_when_it_is_first_changed() {
         applied: attributes(THERE),
     };
     let (ledger, _) = fold(std::slice::from_ref(&adopted));
-    assert_eq!(ledger.entries[&file("/x").address].origin, Origin::Adopted);
+    assert_eq!(ledger.entries[&file("/x").address].origin(), Origin::Adopted);
     let events = [
         adopted,
         intent("a", vec![(Action::Update, file("/x"))], &[]),
@@ -150,10 +166,8 @@ fn an_adopted_resource_gets_its_before_when_it_is_first_changed() {
     ];
     let (ledger, _) = fold(&events);
     let entry = &ledger.entries[&file("/x").address];
-    assert_eq!(
-        (entry.origin, entry.before.get("mode")),
-        (Origin::Applied, Some("0600"))
-    );
+    let before = entry.before.as_ref().expect("a life began");
+    assert_eq!(before.attributes.get("mode"), Some("0600"));
 }
 
 #[test]
@@ -238,6 +252,132 @@ fn a_failed_undo_is_stuck_until_a_person_decides() {
     events.push(intent("d", vec![(Action::Delete, file("/x"))], &[]));
     events.push(report("d", 1, StepStatus::Unchanged, ABSENT, ABSENT));
     assert!(fold(&events).0.entries.is_empty());
+}
+
+/// A report of a step that was begun and did not come to change anything.
+fn only_begun(name: &str, index: u32, status: StepStatus) -> Event {
+    let Event::StepReported {
+        machine,
+        attempt,
+        report,
+    } = report(name, index, status, &[], &[])
+    else {
+        unreachable!("it makes one")
+    };
+    let report = StepReport {
+        changing: false,
+        ..report
+    };
+    Event::StepReported {
+        machine,
+        attempt,
+        report,
+    }
+}
+
+// REVIEW B1, H1: what is seen of a job between a step's beginning and its capture says nothing of what was there.
+#[test]
+fn a_step_seen_before_it_captured_enters_nothing_and_takes_nothing_away() {
+    let events = [
+        intent("a", vec![(Action::Create, file("/x"))], &[1]),
+        only_begun("a", 1, StepStatus::Begun),
+        report("a", 1, StepStatus::Changed, ABSENT, THERE),
+    ];
+    assert!(fold(&events[..2]).0.entries.is_empty());
+    let (ledger, _) = fold(&events);
+    let before = ledger.entries[&file("/x").address]
+        .before
+        .as_ref()
+        .expect("a life began");
+    assert_eq!(before.attributes, attributes(ABSENT));
+    let died = [&events[..2], &[ended("a", JobEnded::Interrupted)]].concat();
+    let (ledger, _) = fold(&died);
+    assert!(ledger.entries.is_empty() && ledger.owed.is_empty());
+}
+
+// REVIEW B9: a full disk or a hanging probe is no failed undo.
+#[test]
+fn an_undo_before_which_nothing_happened_is_tried_again() {
+    for status in [
+        StepStatus::NotCaptured {
+            why: "disk full".to_owned(),
+        },
+        StepStatus::TimedOut { survivors: Vec::new() },
+    ] {
+        let events = [
+            intent("a", vec![(Action::Create, file("/x"))], &[]),
+            report("a", 1, StepStatus::Changed, ABSENT, THERE),
+            intent("b", vec![(Action::Delete, file("/x"))], &[]),
+            only_begun("b", 1, status),
+        ];
+        assert_eq!(fold(&events).0.entries[&file("/x").address].phase, Phase::Ready);
+    }
+}
+
+#[test]
+fn what_was_there_before_and_is_lost_waits_for_a_person() {
+    let events = [
+        intent("a", vec![(Action::Create, file("/x"))], &[]),
+        report("a", 1, StepStatus::Changed, ABSENT, THERE),
+        intent("b", vec![(Action::Delete, file("/x"))], &[]),
+        report("b", 1, StepStatus::BeforeLost { why: "gone".to_owned() }, THERE, &[]),
+    ];
+    assert_eq!(fold(&events).0.entries[&file("/x").address].phase, Phase::Stuck);
+}
+
+// REVIEW B10.
+#[test]
+fn a_step_that_changed_nothing_owes_nothing() {
+    let events = [
+        intent("a", vec![(Action::Update, file("/x"))], &[1]),
+        only_begun("a", 1, StepStatus::Begun),
+        report("a", 1, StepStatus::Unchanged, THERE, &[]),
+        ended("a", JobEnded::Ended { end: JobEnd::Completed }),
+    ];
+    for cut in 0..=events.len() {
+        assert!(fold(&events[..cut]).0.owed.is_empty(), "{cut}");
+    }
+}
+
+// REVIEW B10.
+#[test]
+fn what_is_owed_to_a_service_that_nobody_has_is_forgotten() {
+    let mut events = vec![
+        intent("a", vec![(Action::Update, file("/x"))], &[1]),
+        report("a", 1, StepStatus::Changed, ABSENT, THERE),
+        ended("a", JobEnded::Ended { end: JobEnd::Completed }),
+    ];
+    assert!(!fold(&events).0.owed.is_empty());
+    let Event::AttemptIntended(mut without) = intent("b", vec![(Action::Delete, file("/x"))], &[]) else {
+        unreachable!("it makes one")
+    };
+    without.restarts.clear();
+    events.push(Event::AttemptIntended(without));
+    assert!(fold(&events).0.owed.is_empty());
+}
+
+// REVIEW A12, H19: what a life put there is remembered after the blueprint stopped saying so.
+#[test]
+fn what_holdfast_put_there_is_kept_by_attribute_through_a_life() {
+    let with_mode = |mode: Option<&str>| {
+        let mut desired = directory("/x");
+        if let Resource::Directory(directory) = &mut desired.resource {
+            directory.mode = mode.map(str::to_owned);
+        }
+        desired
+    };
+    let events = [
+        intent("a", vec![(Action::Create, with_mode(Some("0700")))], &[]),
+        report("a", 1, StepStatus::Changed, ABSENT, DIRECTORY),
+        intent("b", vec![(Action::Update, with_mode(None))], &[]),
+        report("b", 1, StepStatus::Changed, DIRECTORY, DIRECTORY),
+    ];
+    let (ledger, _) = fold(&events);
+    let put = &ledger.entries[&directory("/x").address].put;
+    assert_eq!(
+        (put.get("type"), put.get("mode"), put.get("owner")),
+        (Some("directory"), Some("0700"), None)
+    );
 }
 
 fn any_status() -> impl Strategy<Value = StepStatus> {

@@ -1,11 +1,11 @@
 //! Which action a desired resource needs, and why: an ordered table of rules, the first that matches wins.
 
 use crate::address::{Address, ResourceType};
-use crate::change::{Action, Reason};
-use crate::ledger::{LedgerEntry, Origin};
+use crate::change::{Action, Change, Reason, StepLife};
+use crate::ledger::LedgerEntry;
 use crate::lifecycle::Phase;
 use crate::observation::Observed;
-use crate::resource::{Comparison, DesiredResource, Difference, Resource};
+use crate::resource::{Claim, Comparison, DesiredResource, Difference, Resource};
 
 /// What is said of a stuck resource.
 pub(super) const STUCK: &str = "its undo failed, and what was there before could not be put back";
@@ -15,9 +15,11 @@ pub(super) struct Case<'a> {
     pub(super) desired: &'a DesiredResource,
     pub(super) entry: Option<&'a LedgerEntry>,
     pub(super) comparison: Comparison,
+    /// Whether the host is held against the ledger, and nothing will be changed.
+    pub(super) drift: bool,
     /// What this plan deletes from the same place.
     pub(super) displaced: Vec<Address>,
-    /// What it needs and this plan changes first.
+    /// What it rests on and this plan changes first: its needs, and what holds its path.
     pub(super) pending_needs: Vec<Address>,
     /// All that this plan changes first.
     pub(super) pending: Vec<Address>,
@@ -32,39 +34,66 @@ pub(super) enum Verdict {
 
 type Rule = fn(&Case<'_>) -> Option<Verdict>;
 
-/// The rules, each with its why. The order is part of them.
-const RULES: [(Rule, &str); 13] = [
+/// The rules, each with its name and its why. The order is part of them.
+const RULES: [(Rule, &str, &str); 14] = [
     (
         stuck,
+        "stuck",
         "what could not be put back waits for a person, whatever is desired now",
     ),
     (
-        another_thing,
-        "the old thing would stay on the host for ever if its entry went over to the new one",
-    ),
-    (
         place_is_freed_first,
+        "place is freed first",
         "what was observed will not be there any more when it is this one's turn",
     ),
-    (tainted, "a person said so"),
     (
-        script_waits_for_its_needs,
-        "a check that fails before its needs are applied says nothing",
+        refused,
+        "refused",
+        "the type itself says that it must not be touched, and nothing that changes first will help",
     ),
-    (known_after, "an earlier change may bring what the probe missed"),
-    (cannot_tell, "nothing in this plan will make the probe wiser"),
-    (refused, "the type itself says that it must not be touched"),
-    (adopt, "it is as desired: the ledger learns of it"),
+    (
+        became_another,
+        "became another",
+        "another thing stands under this address: the old one is undone, or it would stay on the host for ever",
+    ),
+    (tainted, "tainted", "a person said so"),
+    (
+        waits_for_its_needs,
+        "waits for its needs",
+        "what the probe says before the needs are applied is not the last word",
+    ),
+    (
+        known_after,
+        "known after",
+        "an earlier change may bring what the probe missed",
+    ),
+    (
+        vanished,
+        "vanished",
+        "what the ledger has and the probe can't find is drift",
+    ),
+    (
+        cannot_tell,
+        "can't tell",
+        "nothing in this plan will make the probe wiser",
+    ),
+    (
+        looked_at_again,
+        "looked at again",
+        "it is as desired before what it rests on changes, and may not be afterwards",
+    ),
+    (adopt, "adopt", "it is as desired: the ledger learns of it"),
     (
         not_ready_yet,
+        "not ready yet",
         "the last attempt did not come to its end: the probe is content, the ready check has yet to pass",
     ),
     (
-        old_line_remains,
-        "the new line is there, and the old one that Holdfast put there still is",
+        entry_is_outdated,
+        "entry is outdated",
+        "the host is as desired, the ledger does not say so",
     ),
-    (entry_is_outdated, "the host is as desired, the ledger does not say so"),
-    (nothing_to_do, "as desired and in the ledger"),
+    (nothing_to_do, "nothing to do", "as desired and in the ledger"),
 ];
 
 /// Compares, or says that nothing was reported.
@@ -79,7 +108,7 @@ pub(super) fn compare(desired: &DesiredResource, found: Option<&Observed>) -> Co
 pub(super) fn decide(case: &Case<'_>) -> Verdict {
     RULES
         .iter()
-        .find_map(|(rule, _why)| rule(case))
+        .find_map(|(rule, _name, _why)| rule(case))
         .unwrap_or_else(|| differs(case))
 }
 
@@ -91,20 +120,31 @@ fn stuck(case: &Case<'_>) -> Option<Verdict> {
     )))
 }
 
-fn another_thing(case: &Case<'_>) -> Option<Verdict> {
-    let was = thing(&case.entry?.desired.resource);
-    let is = thing(&case.desired.resource);
-    (was != is).then(|| {
-        Verdict::Refuse(format!(
-            "it meant {was} when it was applied and means {is} now; give the new one another name, then the old one \
-             is put back"
-        ))
-    })
-}
-
 fn place_is_freed_first(case: &Case<'_>) -> Option<Verdict> {
     let after = case.displaced.clone();
     (!after.is_empty()).then(|| known_after_these(after, "its place is freed first"))
+}
+
+fn refused(case: &Case<'_>) -> Option<Verdict> {
+    let Comparison::Refused(message) = &case.comparison else {
+        return None;
+    };
+    Some(match case.pending_needs.is_empty() {
+        true => Verdict::Refuse(message.clone()),
+        false => known_after_these(case.pending_needs.clone(), message),
+    })
+}
+
+fn became_another(case: &Case<'_>) -> Option<Verdict> {
+    let was = case
+        .entry
+        .filter(|entry| entry.before.is_some())?
+        .desired
+        .resource
+        .lifecycle()
+        .identity();
+    let is = case.desired.resource.lifecycle().identity();
+    (was != is).then_some(Verdict::Do(Action::Replace, Reason::BecameAnother { was, is }))
 }
 
 fn tainted(case: &Case<'_>) -> Option<Verdict> {
@@ -112,15 +152,16 @@ fn tainted(case: &Case<'_>) -> Option<Verdict> {
     Some(Verdict::Do(Action::Replace, Reason::Tainted))
 }
 
-fn script_waits_for_its_needs(case: &Case<'_>) -> Option<Verdict> {
+fn waits_for_its_needs(case: &Case<'_>) -> Option<Verdict> {
+    // Of a script that nobody ran a failing check tells nothing; of the other types the difference is worth showing.
     let waits = case.desired.address.kind == ResourceType::Script
-        && case.comparison != Comparison::Same
+        && matches!(case.comparison, Comparison::Differs(_))
         && !case.pending_needs.is_empty();
     waits.then(|| known_after_these(case.pending_needs.clone(), "its check does not pass yet"))
 }
 
 fn known_after(case: &Case<'_>) -> Option<Verdict> {
-    let Comparison::CannotTell(why) = &case.comparison else {
+    let (Comparison::CannotTell(why) | Comparison::Missing(why)) = &case.comparison else {
         return None;
     };
     let after = if case.pending_needs.is_empty() {
@@ -131,8 +172,20 @@ fn known_after(case: &Case<'_>) -> Option<Verdict> {
     (!after.is_empty()).then(|| known_after_these(after.clone(), why))
 }
 
+fn vanished(case: &Case<'_>) -> Option<Verdict> {
+    let Comparison::Missing(why) = &case.comparison else {
+        return None;
+    };
+    let differences = vec![Difference {
+        attribute: "there".to_owned(),
+        observed: why.clone(),
+        desired: "yes".to_owned(),
+    }];
+    (case.drift && case.entry.is_some()).then_some(Verdict::Do(Action::Update, Reason::Drifted { differences }))
+}
+
 fn cannot_tell(case: &Case<'_>) -> Option<Verdict> {
-    let Comparison::CannotTell(why) = &case.comparison else {
+    let (Comparison::CannotTell(why) | Comparison::Missing(why)) = &case.comparison else {
         return None;
     };
     Some(Verdict::Refuse(format!(
@@ -140,11 +193,12 @@ fn cannot_tell(case: &Case<'_>) -> Option<Verdict> {
     )))
 }
 
-fn refused(case: &Case<'_>) -> Option<Verdict> {
-    let Comparison::Refused(message) = &case.comparison else {
-        return None;
-    };
-    Some(Verdict::Refuse(message.clone()))
+fn looked_at_again(case: &Case<'_>) -> Option<Verdict> {
+    let again = case.comparison == Comparison::Same && !case.pending_needs.is_empty();
+    again.then(|| {
+        let after = case.pending_needs.clone();
+        Verdict::Do(Action::Unknown, Reason::LookedAtAgain { after })
+    })
 }
 
 fn adopt(case: &Case<'_>) -> Option<Verdict> {
@@ -159,22 +213,13 @@ fn not_ready_yet(case: &Case<'_>) -> Option<Verdict> {
     open.then_some(Verdict::Do(Action::Update, Reason::LastAttemptFailed { differences }))
 }
 
-fn old_line_remains(case: &Case<'_>) -> Option<Verdict> {
-    let same = case.comparison == Comparison::Same;
-    let old = case.entry.and_then(|entry| old_line(entry, case.desired))?;
-    same.then(|| {
-        let differences = vec![Difference {
-            attribute: "line".to_owned(),
-            observed: old.to_owned(),
-            desired: "absent".to_owned(),
-        }];
-        Verdict::Do(Action::Update, Reason::BlueprintChanged { differences })
-    })
-}
-
 fn entry_is_outdated(case: &Case<'_>) -> Option<Verdict> {
     let entry = case.entry.filter(|_| case.comparison == Comparison::Same)?;
-    let outdated = entry.phase.is_unfinished() || spec_changed(entry, case.desired);
+    let outdated = entry.phase.is_unfinished()
+        || spec_changed(entry, case.desired)
+        // The order in which things are undone follows them.
+        || entry.desired.needs != case.desired.needs
+        || entry.desired.prevent_undo != case.desired.prevent_undo;
     outdated.then_some(Verdict::Do(Action::Adopt, Reason::AlreadyAsDesired))
 }
 
@@ -188,7 +233,7 @@ fn differs(case: &Case<'_>) -> Verdict {
         Comparison::Absent => (Action::Create, Vec::new()),
         Comparison::Replace(differences) => (Action::Replace, differences.clone()),
         Comparison::Differs(differences) => (Action::Update, differences.clone()),
-        Comparison::Same | Comparison::CannotTell(_) | Comparison::Refused(_) => {
+        Comparison::Same | Comparison::CannotTell(_) | Comparison::Missing(_) | Comparison::Refused(_) => {
             unreachable!("the rules before take every one of these")
         }
     };
@@ -211,8 +256,28 @@ impl Case<'_> {
         match reason {
             Reason::Tainted => true,
             Reason::LastAttemptFailed { .. } => self.desired.ready.is_some(),
-            Reason::BlueprintChanged { .. } => self.entry.and_then(|entry| old_line(entry, self.desired)).is_some(),
             _ => false,
+        }
+    }
+
+    /// Tells what its step means for *before*.
+    pub(super) fn life(&self, reason: &Reason) -> StepLife {
+        let begins = || StepLife::Begins {
+            capture: self.desired.resource.lifecycle().capture(),
+        };
+        let Some(entry) = self.entry else { return begins() };
+        match (&entry.before, reason) {
+            // What was undone before it is over.
+            (Some(_), Reason::BecameAnother { .. }) => begins(),
+            (Some(_), Reason::Tainted) if entry.desired.resource.lifecycle().has_undo() => begins(),
+            (Some(before), _) => StepLife::GoesOn {
+                life: before.life.clone(),
+            },
+            (None, Reason::Tainted) => begins(),
+            // What was there before was as desired: putting that back is nothing of our own, and leaving the
+            // blueprint forgets it as ever.
+            (None, _) if !spec_changed(entry, self.desired) => StepLife::None,
+            (None, _) => begins(),
         }
     }
 }
@@ -232,58 +297,30 @@ fn spec_changed(entry: &LedgerEntry, desired: &DesiredResource) -> bool {
         || was.sensitive != desired.sensitive
 }
 
-/// Gives the line that Holdfast put there and that the blueprint no longer has under this address.
-pub(super) fn old_line<'a>(entry: &'a LedgerEntry, desired: &DesiredResource) -> Option<&'a str> {
-    match (&entry.desired.resource, &desired.resource) {
-        (Resource::Line(was), Resource::Line(is)) if was.line != is.line && entry.origin == Origin::Applied => {
-            Some(&was.line)
-        }
-        _ => None,
-    }
-}
-
-/// Names the thing on the host that a resource is about.
-fn thing(resource: &Resource) -> String {
-    match (path(resource), resource) {
-        (Some(path), _) => path.to_owned(),
-        (None, Resource::Package(package)) => package.name.clone(),
-        (None, Resource::Service(service)) => service.name.clone(),
-        (None, Resource::User(user)) => user.name.clone(),
-        (None, Resource::Group(group)) => group.name.clone(),
-        (None, Resource::Script(script)) => script.name.clone(),
-        (None, Resource::Cron(cron)) => match &cron.user {
-            Some(user) => format!("{} of {user}", cron.name),
-            None => cron.name.clone(),
-        },
-        (None, Resource::File(_) | Resource::Directory(_) | Resource::Symlink(_) | Resource::Line(_)) => {
-            unreachable!("these have a path")
-        }
-    }
-}
-
-fn path(resource: &Resource) -> Option<&str> {
-    match resource {
-        Resource::File(file) => Some(&file.path),
-        Resource::Directory(directory) => Some(&directory.path),
-        Resource::Symlink(symlink) => Some(&symlink.path),
-        Resource::Line(line) => Some(&line.path),
-        Resource::Package(_)
-        | Resource::Service(_)
-        | Resource::User(_)
-        | Resource::Group(_)
-        | Resource::Cron(_)
-        | Resource::Script(_) => None,
-    }
-}
-
-/// Tells whether undoing `leaving` changes what `coming` is about.
+/// Tells whether undoing `leaving` changes what `coming` is about: one has what the other claims, or holds its path.
 pub(super) fn same_place(leaving: &Resource, coming: &Resource) -> bool {
-    match (leaving, coming) {
-        (Resource::Line(leaving), Resource::Line(coming)) => leaving.path == coming.path && leaving.line == coming.line,
-        _ => match (path(leaving), path(coming)) {
-            (Some(leaving), Some(coming)) => leaving == coming,
-            (None, None) => leaving.lifecycle().kind() == coming.lifecycle().kind() && thing(leaving) == thing(coming),
-            _ => false,
-        },
-    }
+    let coming = coming.lifecycle().claims();
+    let leaving = leaving.lifecycle().claims();
+    leaving
+        .iter()
+        .any(|claim| coming.iter().any(|other| claim.meets(other)))
+}
+
+/// Tells whether a change of `earlier` may change what a probe of `later` finds: it is at the same place, or `later`
+/// lies below it. What comes and goes inside a folder that stays does not.
+pub(super) fn rests_on(later: &Resource, earlier: &Change) -> bool {
+    let moves = matches!(earlier.action, Action::Delete | Action::Replace)
+        || matches!(earlier.desired.resource, Resource::Symlink(_));
+    let claims = later.lifecycle().claims();
+    let holds = |claim: &Claim| {
+        claims
+            .iter()
+            .any(|other| claim.meets(other) || (moves && claim.holds(other)))
+    };
+    let mut theirs = earlier.desired.resource.lifecycle().claims();
+    theirs.extend(earlier.steps.iter().flat_map(|step| match &step.life {
+        StepLife::Ends { was, .. } => was.resource.lifecycle().claims(),
+        _ => Vec::new(),
+    }));
+    theirs.iter().any(holds)
 }

@@ -1,10 +1,7 @@
 //! Steps: one change compiled for one host's platform.
 
-use super::classify::old_line;
-use crate::address::Address;
-use crate::change::{Step, StepReady};
-use crate::content::sha256_hex;
-use crate::ledger::{LedgerEntry, Origin};
+use crate::change::{Step, StepLife, StepReady};
+use crate::ledger::LedgerEntry;
 use crate::observation::{Attributes, Platform};
 use crate::resource::{DesiredResource, Unsupported};
 use crate::sh::Sh;
@@ -12,27 +9,18 @@ use crate::sh::Sh;
 /// Compiles create, update, replace and what is known only later: they are one step, which looks for itself.
 pub(super) fn apply(
     desired: &DesiredResource,
-    entry: Option<&LedgerEntry>,
+    life: StepLife,
     observed: &Attributes,
     platform: &Platform,
     always: bool,
 ) -> Result<Step, Unsupported> {
     let resource = desired.resource.lifecycle();
-    let mut apply = Sh::new();
-    if let Some(entry) = entry.filter(|entry| old_line(entry, desired).is_some()) {
-        let undo = entry.desired.resource.lifecycle().undo(&entry.before, platform)?;
-        apply = apply.code("(").then(&undo).code(") || exit 1");
-    }
-    // An interrupted step may have captured without our hearing of it: then the host keeps what it has.
-    let captured = entry.is_some_and(|entry| entry.origin == Origin::Applied && entry.before_digest.is_some());
-    let capture = Some(resource.capture()).filter(|sh| !captured && !sh.is_empty());
     Ok(Step {
         probe: resource.probe(),
         wanted: resource.wanted(observed),
         always,
-        capture,
-        before_key: before_key(&desired.address),
-        apply: apply.then(&resource.apply(platform)?),
+        life,
+        apply: resource.apply(platform)?,
         ready: ready(desired),
         timeout_s: whole_seconds(desired.timeout_ms),
         blobs: resource
@@ -41,21 +29,27 @@ pub(super) fn apply(
             .map(|content| content.sha256.clone())
             .collect(),
         only_if_changed: Vec::new(),
-        drops_before: false,
     })
 }
 
-/// Compiles a delete: the undo of what the ledger has.
-pub(super) fn delete(entry: &LedgerEntry, platform: &Platform) -> Result<Step, Unsupported> {
+/// Compiles an undo: the way back to what was there before the life of an entry. `None` where there is none: it was
+/// adopted, or its type can't be undone.
+pub(super) fn undo(entry: &LedgerEntry, platform: &Platform) -> Result<Option<Step>, Unsupported> {
     let resource = entry.desired.resource.lifecycle();
-    let wanted = resource.wanted_after_undo(&entry.before);
-    Ok(Step {
+    let Some(before) = entry.before.as_ref().filter(|_| resource.has_undo()) else {
+        return Ok(None);
+    };
+    let wanted = resource.restored(&before.attributes, &entry.put);
+    Ok(Some(Step {
         probe: resource.probe(),
         always: wanted.is_empty(),
         wanted,
-        capture: None,
-        before_key: before_key(&entry.desired.address),
-        apply: resource.undo(&entry.before, platform)?,
+        life: StepLife::Ends {
+            life: before.life.clone(),
+            digest: before.digest.clone(),
+            was: Box::new(entry.desired.clone()),
+        },
+        apply: resource.restore(&before.attributes, &entry.put, platform)?,
         ready: None,
         timeout_s: whole_seconds(entry.desired.timeout_ms),
         blobs: resource
@@ -64,8 +58,7 @@ pub(super) fn delete(entry: &LedgerEntry, platform: &Platform) -> Result<Step, U
             .map(|content| content.sha256.clone())
             .collect(),
         only_if_changed: Vec::new(),
-        drops_before: true,
-    })
+    }))
 }
 
 /// Compiles a restart, which runs although the probe is content.
@@ -74,22 +67,13 @@ pub(super) fn restart(service: &DesiredResource, observed: &Attributes, restart:
         probe: service.resource.lifecycle().probe(),
         wanted: service.resource.lifecycle().wanted(observed),
         always: true,
-        capture: None,
-        before_key: before_key(&service.address),
+        life: StepLife::None,
         apply: restart,
         ready: ready(service),
         timeout_s: whole_seconds(service.timeout_ms),
         blobs: std::collections::BTreeSet::new(),
         only_if_changed: only_if,
-        drops_before: false,
     }
-}
-
-/// 128 bits of the address's digest: a name that no file system trips over.
-fn before_key(address: &Address) -> String {
-    let mut key = sha256_hex(address.to_string().as_bytes());
-    key.truncate(32);
-    key
 }
 
 /// The user's own sh runs in a shell of its own, with its variables in the environment.

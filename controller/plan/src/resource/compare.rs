@@ -43,6 +43,13 @@ impl Wanted {
         self
     }
 
+    /// Adds those of `before` that Holdfast put another value for.
+    #[must_use]
+    pub(super) fn matching_put(self, before: &Attributes, put: &Attributes, keys: &[&'static str]) -> Self {
+        let ours: Vec<_> = keys.iter().copied().filter(|key| put.get(key).is_some()).collect();
+        self.matching(before, &ours)
+    }
+
     /// Writes the lines that the host looks for.
     pub(super) fn lines(&self) -> Vec<String> {
         self.0.iter().map(|(key, value)| format!("{key} {value}")).collect()
@@ -90,13 +97,27 @@ pub(super) fn or_empty(value: Option<&str>) -> &str {
     value.unwrap_or_default()
 }
 
-/// The attributes that `hf_back` restores at a path.
-pub(super) const PATH_KEYS: [&str; 6] = ["type", "mode", "owner", "group", "digest", "target"];
+/// What shows at a path once *before* is back. Mode and owner of what was there all the time are checked only where
+/// Holdfast set them.
+pub(super) fn path_restored(before: &Attributes, put: &Attributes) -> Wanted {
+    let wanted = Wanted::default().matching(before, &["type", "digest", "target"]);
+    let owners = ["mode", "owner", "group"];
+    if before.get("type") == put.get("type") {
+        wanted.matching_put(before, put, &owners)
+    } else {
+        wanted.matching(before, &owners)
+    }
+}
 
-/// The sh that puts back what stood at `path`; `ours` is what Holdfast put there: `SHA256 CRC:BYTES`.
-pub(super) fn path_back(path: &str, before: &Attributes, ours: &str) -> Sh {
+/// The sh that puts back what stood at `path`; `ours` is the content that Holdfast put there: `SHA256 CRC:BYTES`.
+pub(super) fn path_back(path: &str, before: &Attributes, put: &Attributes, ours: &str) -> Sh {
     let was = |key| before.get(key).unwrap_or_default();
+    let put = |key| put.get(key).unwrap_or_default();
     Sh::new()
+        .set("hf_put_type", put("type"))
+        .set("hf_put_mode", put("mode"))
+        .set("hf_put_owner", put("owner"))
+        .set("hf_put_group", put("group"))
         .set("hf_was_type", was("type"))
         .set("hf_was_mode", was("mode"))
         .set("hf_was_owner", was("owner"))

@@ -3,7 +3,7 @@
 //! The mark is a line of its own above it, `# holdfast: NAME`, because cron hands what follows a command to sh.
 
 use super::compare::{Wanted, nothing_said, or_empty};
-use super::{Collect, Comparison, Ensure, Lifecycle, Unsupported};
+use super::{Claim, ClaimKind, Collect, Comparison, Ensure, Lifecycle, Unsupported};
 use crate::address::ResourceType;
 use crate::observation::{Attributes, Platform};
 use crate::sh::Sh;
@@ -94,13 +94,22 @@ impl Lifecycle for Cron {
         }
     }
 
-    fn undo(&self, before: &Attributes, platform: &Platform) -> Result<Sh, Unsupported> {
+    fn restore(&self, before: &Attributes, _put: &Attributes, platform: &Platform) -> Result<Sh, Unsupported> {
         let line = before.get("line").filter(|_| before.get("exists") == Some("yes"));
         Ok(self.change(line, platform)?.code(DROP_IF_EMPTY))
     }
 
-    fn wanted_after_undo(&self, before: &Attributes) -> Vec<String> {
+    fn restored(&self, before: &Attributes, _put: &Attributes) -> Vec<String> {
         Wanted::default().matching(before, &["exists", "line"]).lines()
+    }
+
+    fn claims(&self) -> Vec<Claim> {
+        vec![Claim::part(ClaimKind::Cron, or_empty(self.user.as_deref()), &self.name)]
+    }
+
+    fn identity(&self) -> String {
+        let whose = self.user.as_deref().map_or(String::new(), |user| format!(" of {user}"));
+        self.ensure.after(&format!("{}{whose}", self.name))
     }
 }
 

@@ -1,7 +1,7 @@
 //! `directory`: a directory.
 
-use super::compare::{PATH_KEYS, Wanted, form, four_digits, nothing_said, of_other_type, or_empty, path_back};
-use super::{Collect, Comparison, Ensure, Lifecycle, Unsupported};
+use super::compare::{Wanted, form, four_digits, nothing_said, of_other_type, or_empty, path_back, path_restored};
+use super::{Claim, ClaimKind, Collect, Comparison, Ensure, Lifecycle, Unsupported};
 use crate::address::ResourceType;
 use crate::observation::{Attributes, Platform};
 use crate::sh::Sh;
@@ -101,20 +101,24 @@ impl Lifecycle for Directory {
         })
     }
 
-    fn undo(&self, before: &Attributes, _platform: &Platform) -> Result<Sh, Unsupported> {
-        Ok(path_back(&self.path, before, ""))
+    fn restore(&self, before: &Attributes, put: &Attributes, _platform: &Platform) -> Result<Sh, Unsupported> {
+        Ok(path_back(&self.path, before, put, ""))
     }
 
-    fn wanted_after_undo(&self, before: &Attributes) -> Vec<String> {
+    fn restored(&self, before: &Attributes, put: &Attributes) -> Vec<String> {
         // One that was not there stays if others put something in it: the undo reports that as left, and the host
         // would take a wanted line that does not show for a failure.
         if before.get("type") == Some("absent") {
             return Vec::new();
         }
-        Wanted::default().matching(before, &PATH_KEYS).lines()
+        path_restored(before, put).lines()
     }
 
-    fn owned_path(&self) -> Option<&str> {
-        Some(&self.path)
+    fn claims(&self) -> Vec<Claim> {
+        vec![Claim::whole(ClaimKind::Path, &self.path)]
+    }
+
+    fn identity(&self) -> String {
+        self.ensure.after(&self.path)
     }
 }

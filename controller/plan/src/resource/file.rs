@@ -1,7 +1,7 @@
 //! `file`: a regular file with a content.
 
-use super::compare::{PATH_KEYS, Wanted, form, four_digits, nothing_said, of_other_type, or_empty, path_back};
-use super::{Collect, Comparison, Ensure, Lifecycle, Unsupported};
+use super::compare::{Wanted, form, four_digits, nothing_said, of_other_type, or_empty, path_back, path_restored};
+use super::{Claim, ClaimKind, Collect, Comparison, Ensure, Lifecycle, Unsupported};
 use crate::address::ResourceType;
 use crate::content::Content;
 use crate::observation::{Attributes, Platform};
@@ -145,20 +145,24 @@ impl Lifecycle for File {
             .code(APPLY))
     }
 
-    fn undo(&self, before: &Attributes, _platform: &Platform) -> Result<Sh, Unsupported> {
-        Ok(path_back(&self.path, before, &self.ours()))
+    fn restore(&self, before: &Attributes, put: &Attributes, _platform: &Platform) -> Result<Sh, Unsupported> {
+        Ok(path_back(&self.path, before, put, &self.ours()))
     }
 
-    fn wanted_after_undo(&self, before: &Attributes) -> Vec<String> {
-        Wanted::default().matching(before, &PATH_KEYS).lines()
+    fn restored(&self, before: &Attributes, put: &Attributes) -> Vec<String> {
+        path_restored(before, put).lines()
     }
 
     fn contents(&self) -> Vec<&Content> {
         self.content.iter().collect()
     }
 
-    fn owned_path(&self) -> Option<&str> {
-        Some(&self.path)
+    fn claims(&self) -> Vec<Claim> {
+        vec![Claim::whole(ClaimKind::Path, &self.path)]
+    }
+
+    fn identity(&self) -> String {
+        self.ensure.after(&self.path)
     }
 }
 

@@ -1,7 +1,7 @@
 //! `group`: a group.
 
 use super::compare::{Wanted, nothing_said};
-use super::{Collect, Comparison, Ensure, Lifecycle, Unsupported};
+use super::{Claim, ClaimKind, Collect, Comparison, Ensure, Lifecycle, Unsupported};
 use crate::address::ResourceType;
 use crate::observation::{Attributes, Platform};
 use crate::sh::Sh;
@@ -86,22 +86,26 @@ impl Lifecycle for Group {
         )
     }
 
-    fn undo(&self, before: &Attributes, platform: &Platform) -> Result<Sh, Unsupported> {
+    fn restore(&self, before: &Attributes, put: &Attributes, platform: &Platform) -> Result<Sh, Unsupported> {
         let gid = before.get("gid").unwrap_or_default();
-        self.change(
-            gid,
-            platform,
-            match (self.ensure, before.get("exists")) {
-                (Ensure::Present, Some("no")) => "remove",
-                (Ensure::Absent, Some("yes")) => "make\nmembers",
-                (Ensure::Present, _) => "make",
-                (Ensure::Absent, _) => "",
-            },
-        )
+        let part = match (before.get("exists"), put.get("exists")) {
+            (Some("yes"), Some("no")) => "make\nmembers",
+            (Some("yes"), _) => "make",
+            _ => "remove",
+        };
+        self.change(gid, platform, part)
     }
 
-    fn wanted_after_undo(&self, before: &Attributes) -> Vec<String> {
+    fn restored(&self, before: &Attributes, _put: &Attributes) -> Vec<String> {
         Wanted::default().matching(before, &["exists", "gid"]).lines()
+    }
+
+    fn claims(&self) -> Vec<Claim> {
+        vec![Claim::whole(ClaimKind::Group, &self.name)]
+    }
+
+    fn identity(&self) -> String {
+        self.ensure.after(&self.name)
     }
 }
 

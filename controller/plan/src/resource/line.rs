@@ -5,7 +5,7 @@
 //! give back its bytes.
 
 use super::compare::{Wanted, nothing_said, of_other_type};
-use super::{Collect, Comparison, Ensure, Lifecycle, Unsupported};
+use super::{Claim, ClaimKind, Collect, Comparison, Ensure, Lifecycle, Unsupported};
 use crate::address::ResourceType;
 use crate::observation::{Attributes, Platform};
 use crate::sh::Sh;
@@ -87,15 +87,23 @@ impl Lifecycle for Line {
         }))
     }
 
-    fn undo(&self, _before: &Attributes, _platform: &Platform) -> Result<Sh, Unsupported> {
+    fn restore(&self, _before: &Attributes, _put: &Attributes, _platform: &Platform) -> Result<Sh, Unsupported> {
         Ok(self.variables().code(match self.ensure {
             Ensure::Present => UNDO_PRESENT,
             Ensure::Absent => UNDO_ABSENT,
         }))
     }
 
-    fn wanted_after_undo(&self, before: &Attributes) -> Vec<String> {
+    fn restored(&self, before: &Attributes, _put: &Attributes) -> Vec<String> {
         Wanted::default().matching(before, &["line"]).lines()
+    }
+
+    fn claims(&self) -> Vec<Claim> {
+        vec![Claim::part(ClaimKind::Path, &self.path, &self.line)]
+    }
+
+    fn identity(&self) -> String {
+        self.ensure.after(&format!("`{}` in {}", self.line, self.path))
     }
 }
 

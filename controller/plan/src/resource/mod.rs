@@ -43,9 +43,11 @@ pub enum Comparison {
     Differs(Vec<Difference>),
     /// Something of another type is in the way and has to be replaced (a symlink where a file is desired).
     Replace(Vec<Difference>),
-    /// The probe can't tell, in a few words why ("no unit nginx.service"): maybe because an earlier resource is
-    /// not applied yet.
+    /// The probe can't tell, in a few words why: maybe because an earlier resource is not applied yet.
     CannotTell(String),
+    /// What it is about is not there, and it can't bring it itself, in a few words ("no unit nginx.service"): maybe an
+    /// earlier resource does. What the ledger has and the probe can't find is drift.
+    Missing(String),
     /// It must not be changed: a message that says why and what to do (a non-empty directory where a file is desired).
     Refused(String),
 }
@@ -99,16 +101,27 @@ pub trait Lifecycle {
     /// The sh that brings the host to what is desired.
     fn apply(&self, platform: &Platform) -> Result<Sh, Unsupported>;
 
-    /// The sh that brings back *before*: its attributes are given, its content lies in `$hf_before`.
-    fn undo(&self, before: &Attributes, platform: &Platform) -> Result<Sh, Unsupported>;
+    /// The sh that puts *before* back, chosen by what was there and never by what is desired: the attributes of
+    /// `before` are given, its content lies in `$hf_before`. Of what others may have changed meanwhile (modes, owners,
+    /// the fields of an account) only what Holdfast `put` there in this life is taken back, and only where it still
+    /// shows; the rest is left and reported so.
+    fn restore(&self, before: &Attributes, put: &Attributes, platform: &Platform) -> Result<Sh, Unsupported>;
 
-    /// The lines that the probe must show once it is undone (empty: nothing is checked).
-    fn wanted_after_undo(&self, before: &Attributes) -> Vec<String>;
+    /// The lines that the probe must show once *before* is back (empty: nothing is checked, and the sh always runs).
+    fn restored(&self, before: &Attributes, put: &Attributes) -> Vec<String>;
 
     /// Whether anything can be undone at all (a script without `undo` can't).
     fn has_undo(&self) -> bool {
         true
     }
+
+    /// What this resource has for itself on its host. Two that share a claim can't both be there, and one that comes
+    /// to the place of one that leaves waits for it.
+    fn claims(&self) -> Vec<Claim>;
+
+    /// Names the thing that this is, in words: its place, its text, whether it is to be there. When that changes
+    /// under one address, the old thing is undone and the new one begins a life of its own.
+    fn identity(&self) -> String;
 
     /// Whether `restart` has a meaning, and its sh.
     fn restart(&self, _platform: &Platform) -> Option<Result<Sh, Unsupported>> {
@@ -124,10 +137,64 @@ pub trait Lifecycle {
     fn undo_contents(&self) -> Vec<&Content> {
         Vec::new()
     }
+}
 
-    /// The path that this resource owns alone on its host, if any.
-    fn owned_path(&self) -> Option<&str> {
-        None
+/// A thing on a host that one resource may have: a path, an account, a package, or a part of one.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Claim {
+    /// What sort of thing.
+    pub kind: ClaimKind,
+    /// Its name: a path, or what the host calls it.
+    pub name: String,
+    /// The part of it (a line of a file); `None`: the whole.
+    pub part: Option<String>,
+}
+
+/// What sort of thing a resource may have for itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ClaimKind {
+    /// A path.
+    Path,
+    /// A package.
+    Package,
+    /// A service.
+    Service,
+    /// A user.
+    User,
+    /// A group.
+    Group,
+    /// A marked line of a crontab.
+    Cron,
+}
+
+impl Claim {
+    /// The whole of a thing.
+    pub fn whole(kind: ClaimKind, name: impl Into<String>) -> Self {
+        let (name, part) = (name.into(), None);
+        Self { kind, name, part }
+    }
+
+    /// A part of a thing.
+    pub fn part(kind: ClaimKind, name: impl Into<String>, part: impl Into<String>) -> Self {
+        let (name, part) = (name.into(), Some(part.into()));
+        Self { kind, name, part }
+    }
+
+    /// Tells whether both can't be had at once.
+    pub fn meets(&self, other: &Self) -> bool {
+        let parts_meet = match (&self.part, &other.part) {
+            (Some(one), Some(two)) => one == two,
+            (None, _) | (_, None) => true,
+        };
+        self.kind == other.kind && self.name == other.name && parts_meet
+    }
+
+    /// Tells whether this is a path in whose folder, at any depth, the other lies.
+    pub fn holds(&self, other: &Self) -> bool {
+        let below = other.name.strip_prefix(self.name.trim_end_matches('/'));
+        self.kind == ClaimKind::Path
+            && self.kind == other.kind
+            && below.is_some_and(|rest| rest.starts_with('/') && rest.len() > 1)
     }
 }
 
@@ -183,6 +250,9 @@ pub struct DesiredResource {
     /// Whether its content is never shown nor brought back from the host.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub sensitive: bool,
+    /// Whether it may not be undone: a plan that would is refused.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub prevent_undo: bool,
     /// `file:line` of the blueprint that declares it, for people.
     #[serde(default)]
     pub declared_at: String,
@@ -196,6 +266,16 @@ pub enum Ensure {
     Present,
     /// It shall not.
     Absent,
+}
+
+impl Ensure {
+    /// Says it behind a name: `..., absent`; what shall be there needs no word.
+    pub(crate) fn after(self, name: &str) -> String {
+        match self {
+            Self::Present => name.to_owned(),
+            Self::Absent => format!("{name}, absent"),
+        }
+    }
 }
 
 /// A resource of any type, rendered.

@@ -4,7 +4,7 @@
 //! before and after, so that the undo takes away exactly those, and none that something else needs by now.
 
 use super::compare::{Wanted, nothing_said};
-use super::{Collect, Comparison, Ensure, Lifecycle, Unsupported};
+use super::{Claim, ClaimKind, Collect, Comparison, Ensure, Lifecycle, Unsupported};
 use crate::address::ResourceType;
 use crate::observation::{Attributes, PackageManager, Platform};
 use crate::sh::Sh;
@@ -83,10 +83,10 @@ impl Lifecycle for Package {
         }
     }
 
-    fn undo(&self, before: &Attributes, platform: &Platform) -> Result<Sh, Unsupported> {
-        let sh = match self.ensure {
-            Ensure::Present => self.with_manager(platform, APT_UNDO_INSTALL, DNF_UNDO_INSTALL)?,
-            Ensure::Absent => self.with_manager(platform, APT_UNDO_REMOVE, DNF_UNDO_REMOVE)?,
+    fn restore(&self, before: &Attributes, _put: &Attributes, platform: &Platform) -> Result<Sh, Unsupported> {
+        let sh = match before.get("installed") {
+            Some("yes") => self.with_manager(platform, APT_UNDO_REMOVE, DNF_UNDO_REMOVE)?,
+            _ => self.with_manager(platform, APT_UNDO_INSTALL, DNF_UNDO_INSTALL)?,
         };
         Ok(Sh::new()
             .set("was_installed", before.get("installed").unwrap_or_default())
@@ -94,7 +94,7 @@ impl Lifecycle for Package {
             .then(&sh))
     }
 
-    fn wanted_after_undo(&self, before: &Attributes) -> Vec<String> {
+    fn restored(&self, before: &Attributes, _put: &Attributes) -> Vec<String> {
         // One that was not there may stay because something else needs it by now: the undo reports that as left, and
         // the host would take a wanted line that does not show for a failure. Not the version either: the repository
         // may no longer have the one that was there.
@@ -102,6 +102,14 @@ impl Lifecycle for Package {
             return Vec::new();
         }
         Wanted::default().matching(before, &["installed"]).lines()
+    }
+
+    fn claims(&self) -> Vec<Claim> {
+        vec![Claim::whole(ClaimKind::Package, &self.name)]
+    }
+
+    fn identity(&self) -> String {
+        self.ensure.after(&self.name)
     }
 }
 

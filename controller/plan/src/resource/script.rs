@@ -3,7 +3,7 @@
 //! The user's text is never part of ours: the check travels as a quoted word, apply and undo as blobs.
 
 use super::compare::{Wanted, nothing_said};
-use super::{Collect, Comparison, Lifecycle, Unsupported};
+use super::{Claim, Collect, Comparison, Lifecycle, Unsupported};
 use crate::address::ResourceType;
 use crate::content::Content;
 use crate::observation::{Attributes, Platform};
@@ -79,12 +79,22 @@ impl Lifecycle for Script {
         Ok(self.run(&self.apply))
     }
 
-    fn undo(&self, _before: &Attributes, _platform: &Platform) -> Result<Sh, Unsupported> {
+    fn restore(&self, _before: &Attributes, _put: &Attributes, _platform: &Platform) -> Result<Sh, Unsupported> {
         Ok(self.undo.as_ref().map(|undo| self.run(undo)).unwrap_or_default())
     }
 
-    fn wanted_after_undo(&self, before: &Attributes) -> Vec<String> {
-        Wanted::default().matching(before, &["check"]).lines()
+    fn restored(&self, _before: &Attributes, _put: &Attributes) -> Vec<String> {
+        // A check that fails says "not as desired", never "as before": the undo always runs.
+        Vec::new()
+    }
+
+    fn claims(&self) -> Vec<Claim> {
+        // Its name is its address.
+        Vec::new()
+    }
+
+    fn identity(&self) -> String {
+        self.name.clone()
     }
 
     fn has_undo(&self) -> bool {

@@ -1,7 +1,7 @@
 //! `service`: a service of the host's init.
 
 use super::compare::{Wanted, nothing_said};
-use super::{Collect, Comparison, Lifecycle, Unsupported};
+use super::{Claim, ClaimKind, Collect, Comparison, Lifecycle, Unsupported};
 use crate::address::ResourceType;
 use crate::observation::{Attributes, Init, Platform};
 use crate::sh::Sh;
@@ -74,7 +74,7 @@ impl Lifecycle for Service {
         match observed.get("unit") {
             None => nothing_said(),
             // Perhaps a package or file that is not applied yet brings it.
-            Some("missing") => Comparison::CannotTell(format!("no unit {name}")),
+            Some("missing") => Comparison::Missing(format!("no unit {name}")),
             Some("masked") if self.running == Some(true) || self.enabled == Some(true) => Comparison::Refused(format!(
                 "service {name} is masked; run `systemctl unmask {name}` if it shall run, or take the resource out"
             )),
@@ -98,23 +98,23 @@ impl Lifecycle for Service {
         self.with_init(platform, word(self.running), word(self.enabled), APPLY)
     }
 
-    fn undo(&self, before: &Attributes, platform: &Platform) -> Result<Sh, Unsupported> {
-        let was = |declared: Option<bool>, key| declared.and_then(|_| before.get(key)).unwrap_or_default();
-        self.with_init(
-            platform,
-            was(self.running, "running"),
-            was(self.enabled, "enabled"),
-            UNDO,
-        )
+    fn restore(&self, before: &Attributes, put: &Attributes, platform: &Platform) -> Result<Sh, Unsupported> {
+        let was = |key| put.get(key).and(before.get(key)).unwrap_or_default();
+        self.with_init(platform, was("running"), was("enabled"), UNDO)
     }
 
-    fn wanted_after_undo(&self, before: &Attributes) -> Vec<String> {
-        let running: &[&str] = if self.running.is_some() { &["running"] } else { &[] };
-        let enabled: &[&str] = if self.enabled.is_some() { &["enabled"] } else { &[] };
+    fn restored(&self, before: &Attributes, put: &Attributes) -> Vec<String> {
         Wanted::default()
-            .matching(before, running)
-            .matching(before, enabled)
+            .matching_put(before, put, &["running", "enabled"])
             .lines()
+    }
+
+    fn claims(&self) -> Vec<Claim> {
+        vec![Claim::whole(ClaimKind::Service, &self.name)]
+    }
+
+    fn identity(&self) -> String {
+        self.name.clone()
     }
 
     fn restart(&self, platform: &Platform) -> Option<Result<Sh, Unsupported>> {

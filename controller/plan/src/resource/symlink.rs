@@ -1,7 +1,7 @@
 //! `symlink`: a symbolic link.
 
-use super::compare::{PATH_KEYS, Wanted, nothing_said, of_other_type, path_back};
-use super::{Collect, Comparison, Ensure, Lifecycle, Unsupported};
+use super::compare::{Wanted, nothing_said, of_other_type, path_back, path_restored};
+use super::{Claim, ClaimKind, Collect, Comparison, Ensure, Lifecycle, Unsupported};
 use crate::address::ResourceType;
 use crate::observation::{Attributes, Platform};
 use crate::sh::Sh;
@@ -73,15 +73,19 @@ impl Lifecycle for Symlink {
         })
     }
 
-    fn undo(&self, before: &Attributes, _platform: &Platform) -> Result<Sh, Unsupported> {
-        Ok(path_back(&self.path, before, ""))
+    fn restore(&self, before: &Attributes, put: &Attributes, _platform: &Platform) -> Result<Sh, Unsupported> {
+        Ok(path_back(&self.path, before, put, ""))
     }
 
-    fn wanted_after_undo(&self, before: &Attributes) -> Vec<String> {
-        Wanted::default().matching(before, &PATH_KEYS).lines()
+    fn restored(&self, before: &Attributes, put: &Attributes) -> Vec<String> {
+        path_restored(before, put).lines()
     }
 
-    fn owned_path(&self) -> Option<&str> {
-        Some(&self.path)
+    fn claims(&self) -> Vec<Claim> {
+        vec![Claim::whole(ClaimKind::Path, &self.path)]
+    }
+
+    fn identity(&self) -> String {
+        self.ensure.after(&self.path)
     }
 }

@@ -1,7 +1,7 @@
 //! `user`: a user account.
 
 use super::compare::{Wanted, form, nothing_said, or_empty};
-use super::{Collect, Comparison, Ensure, Lifecycle, Unsupported};
+use super::{Claim, ClaimKind, Collect, Comparison, Ensure, Lifecycle, Unsupported};
 use crate::address::ResourceType;
 use crate::observation::{Attributes, Platform};
 use crate::sh::Sh;
@@ -150,26 +150,38 @@ impl Lifecycle for User {
         }))
     }
 
-    fn undo(&self, before: &Attributes, platform: &Platform) -> Result<Sh, Unsupported> {
+    fn restore(&self, before: &Attributes, put: &Attributes, platform: &Platform) -> Result<Sh, Unsupported> {
         if !platform.root {
             return Err(Unsupported::NeedsRoot("user"));
         }
-        let sh = self.variables(before).code(LIBRARY);
-        Ok(match (self.ensure, before.get("exists")) {
-            (Ensure::Present, Some("no")) => sh.code(UNDO_CREATE),
-            (Ensure::Present, _) => sh.code("change"),
-            (Ensure::Absent, Some("yes")) => sh.code(UNDO_ABSENT),
-            (Ensure::Absent, _) => Sh::new(),
-        })
+        if before.get("exists") != Some("yes") {
+            return Ok(self.variables(before).code(LIBRARY).code(UNDO_CREATE));
+        }
+        if put.get("exists") == Some("no") {
+            return Ok(self.variables(before).code(LIBRARY).code(UNDO_ABSENT));
+        }
+        // Only what Holdfast set is set back.
+        let ours = before.0.iter().filter(|(key, _)| put.get(key).is_some());
+        let ours = Attributes(ours.cloned().collect());
+        Ok(self.variables(&ours).code(LIBRARY).code("change"))
     }
 
-    fn wanted_after_undo(&self, before: &Attributes) -> Vec<String> {
-        Wanted::default()
-            .matching(
-                before,
-                &["exists", "uid", "group", "home", "shell", "comment", "groups"],
-            )
-            .lines()
+    fn restored(&self, before: &Attributes, put: &Attributes) -> Vec<String> {
+        let fields = ["uid", "group", "home", "shell", "comment", "groups"];
+        let wanted = Wanted::default().matching(before, &["exists"]);
+        match put.get("exists") {
+            Some("no") => wanted.matching(before, &fields),
+            _ => wanted.matching_put(before, put, &fields),
+        }
+        .lines()
+    }
+
+    fn claims(&self) -> Vec<Claim> {
+        vec![Claim::whole(ClaimKind::User, &self.name)]
+    }
+
+    fn identity(&self) -> String {
+        self.ensure.after(&self.name)
     }
 }
 

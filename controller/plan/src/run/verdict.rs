@@ -32,6 +32,7 @@ pub(super) fn outcome_of(report: &JobReport) -> (Outcome, bool) {
         }),
         StepStatus::NotReady => Some(failed(FailureKind::NotReady)),
         StepStatus::NotCaptured { why } => Some(failed(FailureKind::NotCaptured { why: why.clone() })),
+        StepStatus::BeforeLost { why } => Some(failed(FailureKind::BeforeLost { why: why.clone() })),
     });
     if let Some(bad) = bad {
         return (bad, true);

@@ -85,7 +85,7 @@ CREATE TABLE runs (
 CREATE INDEX runs_by_seq ON runs (seq);
 
 -- Projection: the attempts. `intent` is there for jobs, not for ad-hoc commands; `open` is there
--- while the fold of the ledger waits for reports of it: the highest step that is known to have ended.
+-- while the fold of the ledger waits for reports of it: how far its steps are known to have come.
 CREATE TABLE attempts (
     attempt     TEXT    NOT NULL PRIMARY KEY,
     seq         INTEGER NOT NULL,
@@ -94,7 +94,7 @@ CREATE TABLE attempts (
     machine     TEXT,
     epoch       INTEGER,
     intent      BLOB,
-    open        INTEGER,
+    open        BLOB,
     state       TEXT    NOT NULL,
     state_seq   INTEGER NOT NULL,
     ended       BLOB,
