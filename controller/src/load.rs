@@ -9,7 +9,7 @@ use crate::transport::{Become, HostKeyPolicy, Target, Timeouts, Via};
 use crate::trust::{ReadError, Trust};
 use holdfast_inventory::diagnostic::{Located, Location, Problem, Problems, SourceFile};
 use holdfast_inventory::{HostName, HostSettings, Inventory, Pattern, SecretRef, SshSettings, settings, vars};
-use holdfast_plan::blueprint::{self, Blueprint};
+use holdfast_plan::blueprint::{self, Blueprint, HostProblems};
 use holdfast_plan::desired::{Desired, DesiredInput, Files};
 use holdfast_plan::render::{render_host_field, values};
 use std::collections::BTreeSet;
@@ -197,14 +197,14 @@ impl Project {
 
     /// Resolves how hosts are reached; every problem at once.
     pub fn targets(&self, hosts: &[HostName]) -> CliResult<Vec<Target>> {
-        let mut problems = Problems::new();
+        let mut problems = HostProblems::default();
         let mut targets = Vec::with_capacity(hosts.len());
         for name in hosts {
             if let Some(host) = self.inventory.host(name.as_str()) {
                 targets.extend(self.target(name, &host.settings, &host.declared_at, &mut problems));
             }
         }
-        problems.into_result(targets).map_err(CliError::from)
+        problems.finish().into_result(targets).map_err(CliError::from)
     }
 
     fn target(
@@ -212,7 +212,7 @@ impl Project {
         name: &HostName,
         settings: &HostSettings,
         declared_at: &Location,
-        problems: &mut Problems,
+        problems: &mut HostProblems,
     ) -> Option<Target> {
         let values = values(&self.inventory.vars_of(name.as_str()).unwrap_or_default());
         let mut render = |field: &Located<String>, check: fn(&str) -> Result<(), &'static str>| {
@@ -220,12 +220,16 @@ impl Project {
             match render_host_field(&field.value, &values) {
                 Ok(text) => match check(&text) {
                     Ok(()) => return Some(text),
-                    Err(why) => problems.push(Problem::at(at, format!("`{text}` for host `{name}`: {why}"))),
+                    // One problem for all hosts of a template, though what it gave differs; the first is the sample.
+                    Err(why) => {
+                        let problem = Problem::at(at, format!("`{text}` can't be used: {why}"));
+                        problems.push_as(name, problem, why.to_owned());
+                    }
                 },
                 Err(fault) => {
-                    let mut problem = Problem::at(at, format!("{} (for host `{name}`)", fault.message));
+                    let mut problem = Problem::at(at.within(&field.value, &fault.span), fault.message);
                     problem.help = fault.help;
-                    problems.push(problem);
+                    problems.push(name, problem);
                 }
             }
             None
@@ -240,12 +244,13 @@ impl Project {
         };
         let user = settings.user.clone().or_else(login_name);
         let Some(user) = user else {
+            let problem = Problem::at(
+                declared_at.clone(),
+                "there is no `user` to log in as, and the name of yours is unknown",
+            );
             problems.push(
-                Problem::at(
-                    declared_at.clone(),
-                    format!("host `{name}` has no `user`, and the name of yours is unknown"),
-                )
-                .help("set user under [ssh] in holdfast.toml, or use -u USER"),
+                name,
+                problem.help("set user under [ssh] in holdfast.toml, or use -u USER"),
             );
             return None;
         };

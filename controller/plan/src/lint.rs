@@ -1,6 +1,6 @@
 //! What is allowed and probably not meant: warnings, never errors.
 
-use crate::blueprint::text::ShText;
+use crate::blueprint::text::{LineEnds, ShText};
 use crate::blueprint::{Blueprint, Declared, Files};
 use holdfast_inventory::diagnostic::{Location, Problem, Problems, SourceFile};
 
@@ -12,6 +12,7 @@ pub fn lint(blueprints: &[Blueprint], files: &Files) -> Problems {
             braces_in_sh(declared, sh, files, &mut warnings);
         }
         env_without_reader(declared, &mut warnings);
+        crlf_without_sh(declared, &mut warnings);
         percent_in_cron(declared, &mut warnings);
     }
     warnings
@@ -65,6 +66,19 @@ fn env_without_reader(declared: &Declared, warnings: &mut Problems) {
         )
         .help("only scripts and `ready` checks read it"),
     );
+}
+
+/// Only the user's own sh has line ends that matter here; a file is what its content says.
+fn crlf_without_sh(declared: &Declared, warnings: &mut Problems) {
+    if declared.line_ends == LineEnds::StripCr && declared.sh_texts().is_empty() {
+        warnings.push(
+            Problem::at(
+                declared.at.clone(),
+                format!("`crlf` of {} changes nothing", declared.address),
+            )
+            .help("it is for the sh of scripts and of `ready` checks"),
+        );
+    }
 }
 
 /// cron turns an unescaped `%` into a line break, and what follows into the command's input.

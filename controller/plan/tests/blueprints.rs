@@ -318,3 +318,37 @@ fn the_examples_of_the_book_are_read_without_a_problem() {
     assert!(examples >= 10, "only {examples} examples were found");
     assert_eq!(types.len(), 10, "only {types:?} have examples");
 }
+
+// REVIEW U5
+#[test]
+fn a_script_with_crlf_is_refused_with_its_place_and_the_way_out() {
+    let script = "[script.app]\ncheck = \"test -e /x\"\napply = { file = \"app.sh\" }\n";
+    let (problems, _) = build(&[("a.toml", script), ("app.sh", "set -e\r\ntouch /x\r\n")], &[]);
+    assert_eq!(
+        problems.to_string().trim(),
+        "app.sh:1:7: a line of sh ends with CR LF: sh would take the CR for a part of its last word \
+         (on web01 and 2 more hosts); save it with LF alone, or write crlf = \"strip\" in the resource"
+    );
+    // So in the blueprint itself, and in `ready`.
+    let inline = "[service.app]\r\nrunning = true\r\nready = { check = \'\'\'\r\ntrue\r\ncurl x\'\'\' }\r\n";
+    let (problems, _) = build(&[("a.toml", inline)], &[]);
+    assert!(
+        problems.to_string().contains("a line of sh ends with CR LF"),
+        "{problems}"
+    );
+}
+
+// REVIEW U5
+#[test]
+fn crlf_strip_takes_the_cr_of_every_line_end_and_no_other() {
+    let script = "[script.app]\ncrlf = \"strip\"\ncheck = \"test -e /x\"\napply = { file = \"app.sh\" }\n";
+    let (problems, desired) = build(&[("a.toml", script), ("app.sh", "printf \"a\rb\"\r\ntouch /x\r")], &[]);
+    assert_eq!(problems.to_string(), "");
+    let desired = desired.expect("no problem");
+    let resource = &desired.hosts[&HostName::from("db01")][0].resource;
+    let Resource::Script(script) = resource else {
+        panic!("{resource:?}")
+    };
+    let bytes = desired.blobs.get(&script.apply.sha256).expect("it is kept");
+    assert_eq!(bytes.as_ref(), b"printf \"a\rb\"\ntouch /x");
+}

@@ -7,7 +7,8 @@ use crate::view::terminal::{DIM, GREEN, RED, paint};
 /// resource it is, and with paths that differ from host to host equal changes could not be folded.
 pub fn render(diff: &str, indent: &str) -> String {
     let mut text = String::new();
-    let mut lines = diff.lines().peekable();
+    // Not `lines()`: it would take the CR away, which may be the whole difference.
+    let mut lines = diff.split_terminator('\n').peekable();
     for header in ["--- ", "+++ "] {
         lines.next_if(|line| line.starts_with(header));
     }
@@ -24,4 +25,17 @@ pub fn render(diff: &str, indent: &str) -> String {
         text.push('\n');
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // REVIEW U5
+    #[test]
+    fn a_difference_of_line_ends_alone_is_seen() {
+        let text = render("--- a\n+++ b\n@@ -1 +1 @@\n-key = 1\r\n+key = 1\n", "");
+        let plain = anstream::adapter::strip_str(&text).to_string();
+        assert_eq!(plain, "@@ -1 +1 @@\n-key = 1\\r\n+key = 1\n");
+    }
 }

@@ -1,7 +1,8 @@
-//! The keys that every type has: `on`, `needs`, `env`, `ready`, `timeout`, `on_failure`, `prevent_undo`; and `restart_on` of services.
+//! The keys that every type has: `on`, `needs`, `env`, `ready`, `timeout`, `on_failure`, `prevent_undo`, `crlf`; and
+//! `restart_on` of services.
 
 use super::reader::Reader;
-use super::text::Text;
+use super::text::{LineEnds, Text};
 use super::{Need, Pattern, ReadySpec, Span, check};
 use crate::address::{Address, AddressError, ResourceType};
 use crate::sh::VariableName;
@@ -48,6 +49,7 @@ pub(super) struct Common {
     pub(super) ready: Option<ReadySpec>,
     pub(super) timeout_ms: u64,
     pub(super) prevent_undo: bool,
+    pub(super) line_ends: LineEnds,
 }
 
 /// Reads them.
@@ -68,6 +70,7 @@ pub(super) fn read(reader: &mut Reader<'_>, kind: ResourceType) -> Common {
     let timeout_ms = read_duration(reader, "timeout", TIMEOUT_MS_DEFAULT);
     let prevent_undo = reader.boolean("prevent_undo").unwrap_or(false);
     read_on_failure(reader);
+    let line_ends = read_line_ends(reader);
     Common {
         on,
         needs,
@@ -76,6 +79,22 @@ pub(super) fn read(reader: &mut Reader<'_>, kind: ResourceType) -> Common {
         ready,
         timeout_ms,
         prevent_undo,
+        line_ends,
+    }
+}
+
+fn read_line_ends(reader: &mut Reader<'_>) -> LineEnds {
+    let Some(word) = reader.keys.string("crlf", reader.problems) else {
+        return LineEnds::RefuseCr;
+    };
+    match word.get_ref().as_str() {
+        "refuse" => LineEnds::RefuseCr,
+        "strip" => LineEnds::StripCr,
+        other => {
+            let message = format!("{} can't be \"{}\"", reader.what("crlf"), other.escape_debug());
+            reader.problem(&word.span(), message, "use \"strip\", or leave the key out");
+            LineEnds::RefuseCr
+        }
     }
 }
 

@@ -1,11 +1,11 @@
 //! Fills the values of one host after the other in, and keeps what they share: compiled files and digests.
 
 use super::folded::HostProblems;
-use super::text::{FileRef, ShText, Text, fault_in_file};
+use super::text::{FileRef, LineEnds, ShText, Text, fault_in_file};
 use crate::content::{Blobs, Content};
 use crate::render::{Scope, Template};
 use holdfast_inventory::HostName;
-use holdfast_inventory::diagnostic::{Problem, SourceFile};
+use holdfast_inventory::diagnostic::{Location, Problem, SourceFile};
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -22,6 +22,8 @@ pub(crate) struct Filler<'a> {
     files: &'a Files,
     host: HostName,
     scope: Arc<Scope>,
+    /// Of the resource that is filled in.
+    pub(crate) line_ends: LineEnds,
     pub(crate) blobs: Blobs,
     pub(crate) problems: HostProblems,
     /// `None`: it could not be compiled, and that was reported.
@@ -38,6 +40,7 @@ impl<'a> Filler<'a> {
             files,
             host: HostName::from(""),
             scope: Arc::new(Scope::new(crate::render::Values::new())),
+            line_ends: LineEnds::default(),
             blobs: Blobs::default(),
             problems: HostProblems::default(),
             templates: HashMap::new(),
@@ -149,18 +152,47 @@ impl<'a> Filler<'a> {
     /// Gives the user's own sh, which is never filled in.
     pub(crate) fn sh(&mut self, sh: &ShText) -> Option<Arc<str>> {
         let file = match sh {
-            ShText::Inline { text, .. } => return Some(Arc::clone(text)),
+            ShText::Inline { text, at } => {
+                let written = at.file.text.get(at.span.clone()).unwrap_or("");
+                let cr = written.find("\r\n").map_or(at.clone(), |offset| {
+                    Location::new(&at.file, at.span.start + offset..at.span.start + offset + 1)
+                });
+                return self.line_ends(Arc::clone(text), |_| cr);
+            }
             ShText::File(file) => file,
         };
         let bytes = self.read(file)?;
         let wrong = match std::str::from_utf8(&bytes) {
             Ok(text) if text.trim().is_empty() => "is empty",
             Ok(text) if text.contains('\0') => "contains a NUL byte",
-            Ok(text) => return Some(text.into()),
+            Ok(text) => {
+                let place = |offset| Location::new(&SourceFile::new(&file.path, text), offset..offset + 1);
+                return self.line_ends(text.into(), place);
+            }
             Err(_) => "is not UTF-8",
         };
         let message = format!("{} names {}, which {wrong}", file.what, file.path.display());
         self.report(Problem::at(file.at.clone(), message).help("give it sh text"));
+        None
+    }
+
+    /// Takes or refuses the CR of lines that end with CR LF; `place` finds the first one.
+    fn line_ends(&mut self, text: Arc<str>, place: impl FnOnce(usize) -> Location) -> Option<Arc<str>> {
+        let ends_with_cr = text.ends_with('\r').then(|| text.len() - 1);
+        let Some(first) = text.find("\r\n").or(ends_with_cr) else {
+            return Some(text);
+        };
+        if self.line_ends == LineEnds::StripCr {
+            let stripped = text.replace("\r\n", "\n");
+            return Some(stripped.strip_suffix('\r').unwrap_or(&stripped).into());
+        }
+        self.report(
+            Problem::at(
+                place(first),
+                "a line of sh ends with CR LF: sh would take the CR for a part of its last word",
+            )
+            .help("save it with LF alone, or write crlf = \"strip\" in the resource"),
+        );
         None
     }
 

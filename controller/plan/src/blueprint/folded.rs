@@ -7,20 +7,20 @@ use std::path::PathBuf;
 
 /// Collects problems of hosts.
 #[derive(Debug, Default)]
-pub(crate) struct HostProblems {
+pub struct HostProblems {
     found: Vec<(Problem, Vec<HostName>)>,
     index: HashMap<(PathBuf, usize, String), usize>,
 }
 
 impl HostProblems {
     /// Adds a problem of a host.
-    pub(crate) fn push(&mut self, host: &HostName, problem: Problem) {
+    pub fn push(&mut self, host: &HostName, problem: Problem) {
         let kind = problem.message.clone();
         self.push_as(host, problem, kind);
     }
 
     /// Adds a problem whose message holds the host's own value: `kind` is what makes two of them one.
-    pub(crate) fn push_as(&mut self, host: &HostName, problem: Problem, kind: String) {
+    pub fn push_as(&mut self, host: &HostName, problem: Problem, kind: String) {
         let place = problem.at.as_ref();
         let path = place.map(|at| at.file.path.clone()).unwrap_or_default();
         let key = (path, place.map_or(0, |at| at.span.start), kind);
@@ -36,7 +36,7 @@ impl HostProblems {
     }
 
     /// Gives the problems, each labelled with its hosts, by file and place.
-    pub(crate) fn finish(self) -> Problems {
+    pub fn finish(self) -> Problems {
         let mut found = self.found;
         found.sort_by_cached_key(|(problem, _)| {
             let place = problem.at.as_ref();

@@ -12,6 +12,7 @@ pub(crate) mod text;
 mod types;
 
 pub use fill::Files;
+pub use folded::HostProblems;
 
 use crate::address::{Address, ResourceType};
 use crate::render::{self, Values};
@@ -26,7 +27,7 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
-use text::{FileRef, ShText, Text};
+use text::{FileRef, LineEnds, ShText, Text};
 use types::Spec;
 
 /// One blueprint file.
@@ -64,6 +65,7 @@ pub(crate) struct Declared {
     pub(crate) ready: Option<ReadySpec>,
     pub(crate) timeout_ms: u64,
     pub(crate) prevent_undo: bool,
+    pub(crate) line_ends: LineEnds,
     pub(crate) spec: Spec,
 }
 
@@ -186,6 +188,7 @@ impl Declared {
 
     /// Fills the values in for the filler's host; `None` if that has faults, which were reported.
     pub(crate) fn fill(&self, filler: &mut Filler<'_>) -> Option<DesiredResource> {
+        filler.line_ends = self.line_ends;
         let env: Vec<Option<String>> = self.env.iter().map(|(_, value)| filler.text(value)).collect();
         let env: Option<Vec<String>> = env.into_iter().collect();
         let env = env.map(|values| {
@@ -294,6 +297,7 @@ fn read_resource(
         ready,
         timeout_ms,
         prevent_undo,
+        line_ends,
     } = common;
     let (line, _) = file.line_column(entry.key_span.start);
     Some(Declared {
@@ -307,6 +311,7 @@ fn read_resource(
         ready,
         timeout_ms,
         prevent_undo,
+        line_ends,
         spec: spec?,
     })
 }

@@ -26,6 +26,17 @@ pub(crate) struct FileRef {
     pub(crate) what: Arc<str>,
 }
 
+/// What becomes of lines of sh that end with CR LF, as editors on other systems write them: sh would take the CR for
+/// a part of the last word, and run all the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum LineEnds {
+    /// They are a problem.
+    #[default]
+    RefuseCr,
+    /// The CR goes.
+    StripCr,
+}
+
 /// The user's own sh: never templated.
 #[derive(Debug, Clone)]
 pub(crate) enum ShText {
