@@ -2,8 +2,8 @@
 
 # KiB that a start leaves free beyond its payload: for the journal, the step's outputs and the file system itself.
 hf_reserve_kib=256
-# Polls until a wrapper must have begun, at a tenth of a second each.
-hf_launch_polls=100
+# Seconds in which a wrapper must have begun: a host under load, a scanner or NFS takes its time with every exec.
+hf_launch_limit=60
 
 # hf_try COMMAND...: runs it; if it fails, gives back what was claimed and refuses with the reason.
 hf_try() {
@@ -111,9 +111,14 @@ hf_epoch_check() {
   fi
 }
 
+# hf_machine_check: the machine must be the one that was planned for. One that was new then may have got its id by an
+# earlier try of the same run, whose answer was lost.
 hf_machine_check() {
   hf_got=
   hf_first_line "$hf_state/machine"
+  if [ -z "$hf_machine" ] && [ "$hf_got" = "$hf_machine_new" ]; then
+    hf_machine=$hf_got
+  fi
   if [ "$hf_got" != "$hf_machine" ]; then
     hf_refuse machine "${hf_got:-none}"
   fi
@@ -126,30 +131,56 @@ hf_good_name() {
   esac
 }
 
-# hf_ack_all: removes the jobs of hf_acks. Making `go` ourselves keeps a job that was never begun from beginning; the
-# rename makes it go in one piece.
+# hf_void ATTEMPT: keeps a job that has not begun from ever beginning, and looks at it. The file `go` can be made only
+# where there is no folder `go` yet, and the other way round: either the wrapper had it, or we have. Only who has it may
+# say that the job never started.
+hf_void() {
+  hf_job_look "$1"
+  case $hf_job_state in
+  unstarted | untransferred)
+    [ -f "$hf_job/go" ] || hf_said=$({
+      set -C
+      hf_say "$1" >"$hf_job/go"
+    } 2>&1)
+    hf_job_look "$1"
+    # Neither of us made it: the disk is full, or the like.
+    [ -d "$hf_job/go" ] || [ -f "$hf_job/go" ] || [ ! -d "$hf_job" ] || hf_refuse_because "$hf_said"
+    ;;
+  esac
+}
+
+# hf_remove ATTEMPT: takes its folder away; the rename makes it go in one piece.
+hf_remove() {
+  if [ "$hf_job_state" != gone ]; then
+    hf_drop_lives "$1"
+    rm -rf "$hf_state/jobs/.gone.$1"
+    hf_try mv "$hf_job" "$hf_state/jobs/.gone.$1"
+    rm -rf "$hf_state/jobs/.gone.$1"
+  fi
+  hf_emit "acked $1"
+}
+
+# hf_ack_all: removes the jobs of hf_acks, which are recorded, and those of hf_voids if they never began.
 hf_ack_all() {
   for hf_each_ack in $hf_acks; do
     hf_good_name "$hf_each_ack" || continue
-    hf_job_look "$hf_each_ack"
+    hf_void "$hf_each_ack"
+    [ "$hf_job_state" != running ] || hf_refuse busy "$hf_each_ack"
+    hf_remove "$hf_each_ack"
+  done
+  for hf_each_ack in $hf_voids; do
+    hf_good_name "$hf_each_ack" || continue
+    hf_void "$hf_each_ack"
     case $hf_job_state in
-    unstarted | untransferred)
-      mkdir "$hf_job/go" 2>/dev/null || hf_job_look "$hf_each_ack"
-      ;;
+    gone | unstarted | untransferred) ;;
+    # It began after all, and what it did is not recorded.
+    *) hf_refuse busy "$hf_each_ack" ;;
     esac
-    case $hf_job_state in
-    gone) ;;
-    running) hf_refuse busy "$hf_each_ack" ;;
-    *)
-      hf_drop_lives "$hf_each_ack"
-      rm -rf "$hf_state/jobs/.gone.$hf_each_ack"
-      hf_try mv "$hf_job" "$hf_state/jobs/.gone.$hf_each_ack"
-      rm -rf "$hf_state/jobs/.gone.$hf_each_ack"
-      ;;
-    esac
-    hf_emit "acked $hf_each_ack"
+    hf_emit "job $hf_each_ack $hf_job_state"
+    hf_remove "$hf_each_ack"
   done
 }
+hf_acks='' hf_voids=''
 
 # hf_drop_lives ATTEMPT: takes away the *before* of each life that the job in hf_job ended. Only now: until the end is
 # acknowledged, nobody else knows that it was put back.
@@ -192,7 +223,10 @@ hf_ack_main() {
     hf_ack_all
     hf_sweep
   else
-    for hf_a in $hf_acks; do
+    for hf_a in $hf_voids; do
+      hf_emit "job $hf_a gone"
+    done
+    for hf_a in $hf_acks $hf_voids; do
       hf_emit "acked $hf_a"
     done
   fi
@@ -342,7 +376,8 @@ hf_unpack() {
   done
 }
 
-# hf_launch: detaches the wrapper, with nothing of this connection open in it.
+# hf_launch: detaches the wrapper, with nothing of this connection open in it, and waits until it has begun. Meanwhile an
+# empty line now and then tells the reader that we are there.
 hf_launch() {
   if setsid true </dev/null >/dev/null 2>&1; then
     setsid $hf_sh "$hf_job/step" "$hf_state" "$hf_attempt" </dev/null >/dev/null 2>&1 &
@@ -352,10 +387,17 @@ hf_launch() {
       exec $hf_sh "$hf_job/step" "$hf_state" "$hf_attempt"
     ) </dev/null >/dev/null 2>&1 &
   fi
-  hf_polls=0
-  while [ ! -d "$hf_job/go" ] && [ "$hf_polls" -lt "$hf_launch_polls" ]; do
-    sleep 0.02 2>/dev/null || sleep 1
+  hf_launched=$! hf_polls=0
+  while [ ! -d "$hf_job/go" ] && [ ! -f "$hf_job/go" ] && [ "$hf_polls" -lt $((hf_launch_limit + 50)) ]; do
     hf_polls=$((hf_polls + 1))
+    if [ "$hf_polls" -le 50 ]; then
+      sleep 0.02 2>/dev/null || sleep 1
+      continue
+    fi
+    # A wrapper that is gone will not begin any more; of one that was handed on by a fork the last seconds tell.
+    hf_start_of "$hf_launched" || [ "$hf_polls" -ge $((hf_launch_limit + 45)) ] || hf_polls=$((hf_launch_limit + 45))
+    hf_say ''
+    sleep 1
   done
 }
 
@@ -382,9 +424,14 @@ hf_start_main() {
   hf_emit done
 }
 
-# hf_follow: tells the journal of hf_attempt as it grows, until the job ended or is found dead.
+# hf_follow: tells the journal of hf_attempt as it grows, until the job ended or is found dead. One that has not begun
+# never will: before that is said, it is seen to. Of a start that may still be on its way, a folder keeps the place.
 hf_follow() {
   hf_job_look "$hf_attempt"
+  if [ "$hf_job_state" = gone ] && [ -d "$hf_state/jobs" ]; then
+    hf_said=$(mkdir "$hf_job" 2>&1) || [ -d "$hf_job" ] || hf_refuse_because "$hf_said"
+  fi
+  hf_void "$hf_attempt"
   case $hf_job_state in
   gone | unstarted | untransferred)
     hf_emit "job $hf_attempt $hf_job_state"

@@ -83,14 +83,17 @@ hf_alive() {
   [ "${3:-}" = "$hf_boot" ] && hf_start_of "$1" && [ "$hf_start" = "$2" ]
 }
 
-# hf_job_look ATTEMPT: sets hf_job to its folder and hf_job_state.
+# hf_job_look ATTEMPT: sets hf_job to its folder and hf_job_state. `go` is a folder of the wrapper that began, or a file
+# of whoever saw to it that it never begins (hf_void).
 hf_job_look() {
   hf_job=$hf_state/jobs/$1
   hf_job_state=gone
   [ -d "$hf_job" ] || return 0
   [ -n "${hf_boot:-}" ] || hf_boot_id
   hf_job_state=interrupted
-  if [ -d "$hf_job/go" ]; then
+  if [ -f "$hf_job/go" ]; then
+    hf_job_state=untransferred
+  elif [ -d "$hf_job/go" ]; then
     # shellcheck disable=SC2154
     if hf_first_line "$hf_job/pid" && hf_alive $hf_got; then
       hf_job_state=running

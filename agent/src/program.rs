@@ -85,6 +85,8 @@ pub struct StartRequest<'a> {
     pub machine_new: &'a str,
     /// Ended jobs that were collected and go first.
     pub ack: &'a [&'a str],
+    /// Jobs that are not known to have begun: they go first, and never begin any more. If one has, the start is refused.
+    pub void: &'a [&'a str],
     /// The blobs that the job reads. The payload is those the host does not say it has, in this order, then the step.
     pub blobs: &'a [Part<'a>],
     /// The step file, made by [`job_step`].
@@ -107,8 +109,10 @@ pub struct AckRequest<'a> {
     pub state_dir: Option<&'a str>,
     /// The lease's epoch; the host refuses an older one than it has seen.
     pub epoch: u64,
-    /// Which jobs.
+    /// Which jobs, of those whose end is recorded.
     pub attempts: &'a [&'a str],
+    /// Jobs that are not known to have begun, as for a start.
+    pub void: &'a [&'a str],
 }
 
 /// Makes the program of an observe.
@@ -129,6 +133,7 @@ pub fn start(nonce: &Nonce, request: &StartRequest<'_>) -> Vec<u8> {
     program.set("hf_machine", request.machine.unwrap_or(""));
     program.set("hf_machine_new", request.machine_new);
     program.set("hf_acks", &request.ack.join(" "));
+    program.set("hf_voids", &request.void.join(" "));
     let mut parts = String::new();
     for part in request.blobs.iter().chain([&request.step]) {
         let _ = writeln!(parts, "{} {} {}", part.sha256, part.crc, part.bytes);
@@ -151,6 +156,7 @@ pub fn ack(nonce: &Nonce, request: &AckRequest<'_>) -> Vec<u8> {
     let mut program = Program::new(nonce, request.state_dir, &[STATE, RUNNER]);
     program.set("hf_epoch", &request.epoch.to_string());
     program.set("hf_acks", &request.attempts.join(" "));
+    program.set("hf_voids", &request.void.join(" "));
     program.text("hf_ack_main\n");
     program.end()
 }

@@ -121,7 +121,13 @@ fn a_job_tells_each_step_and_stops_at_the_first_failure() {
         assert!(host.ack("a1", 0).records.contains(&Record::Acked {
             attempt: "a1".to_owned()
         }));
-        assert_eq!(host.follow("a1").job(), Some(JobState::Gone), "{shell}");
+        // It is not there; and now it never will be, whatever is still on its way.
+        assert_eq!(host.follow("a1").job(), Some(JobState::Untransferred), "{shell}");
+        assert_eq!(
+            host.start("a1", &job).refused(),
+            Some((Refusal::Exists, "untransferred")),
+            "{shell}"
+        );
     });
 }
 

@@ -1,7 +1,8 @@
 //! Asks hosts what they are: one connection and one exec per host carries facts, identity, jobs and every probe.
 //!
-//! What jobs of earlier runs say is recorded here, whatever command asked: the ledger that a plan is made from holds
-//! all that hosts know. Nothing is written on any host.
+//! What jobs of earlier runs did is recorded here, whatever command asked: the ledger that a plan is made from holds
+//! all that hosts know. Nothing is written on any host. So nothing can be said here of a job that has not begun: its
+//! transfer may be under way this very moment. That it never will is for who keeps it from beginning (`executor`).
 
 use crate::fleet::Fleet;
 use crate::link::{self, OBSERVE_TIMEOUT};
@@ -22,7 +23,7 @@ use holdfast_plan::outcome::Outcome;
 use holdfast_plan::planner::{Mode, to_observe};
 use holdfast_plan::resource::DesiredResource;
 use holdfast_plan::run::CONNECT_RETRIES;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// What is known of one host after it was asked.
@@ -32,13 +33,20 @@ pub struct Known {
     pub observation: Observation,
     /// The machine that the store has behind this name.
     pub machine: Option<MachineId>,
+    /// Whether it had it before this observation: a name that is new claims only.
+    pub was_bound: bool,
     /// Its ledger, with all that its jobs said.
     pub ledger: Ledger,
     /// Why the machine is held.
     pub held: Option<HoldReason>,
     /// Jobs of ours on the host that ended and are recorded: the next start may remove them.
     pub ended: Vec<AttemptId>,
+    /// Jobs on the host that had not begun: the next start sees to it that they never do, and removes them.
+    pub unbegun: Vec<AttemptId>,
 }
+
+/// Jobs whose end is not known, with the host and the machine that each was sent to: no other can tell of it.
+type OpenJobs = BTreeMap<AttemptId, (HostName, MachineId)>;
 
 /// Why a host could not be observed.
 #[derive(Debug)]
@@ -67,12 +75,12 @@ pub async fn observe(
             .map(|(host, list)| (host.clone(), Arc::from(list.as_slice())))
             .collect(),
     );
-    let open: Arc<BTreeSet<AttemptId>> = Arc::new(
+    let open: Arc<OpenJobs> = Arc::new(
         store
             .unfinished_attempts()
             .await?
             .into_iter()
-            .map(|attempt| attempt.attempt)
+            .filter_map(|attempt| Some((attempt.attempt, (attempt.host, attempt.intent?.machine))))
             .collect(),
     );
     let bound: Arc<BTreeMap<MachineId, HostName>> = Arc::new(
@@ -121,12 +129,13 @@ async fn observe_host(
     target: &Target,
     desired: &[DesiredResource],
     mode: Mode,
-    open: &BTreeSet<AttemptId>,
+    open: &OpenJobs,
     bound: &BTreeMap<MachineId, HostName>,
 ) -> Result<Known, Unobserved> {
     let host = &target.name;
     let known = store.host(host).await.map_err(Unobserved::Store)?;
     let mut machine = known.as_ref().and_then(|known| known.machine.clone());
+    let was_bound = machine.is_some();
     let mut held = known.as_ref().and_then(|known| known.held.clone());
     let facts_digest = known.and_then(|known| known.facts_digest);
     let mut ledger = ledger_of(store, machine.as_ref()).await?;
@@ -194,32 +203,46 @@ async fn observe_host(
     fleet.close(session).await;
     let mut observation = result?;
     let held = hold_another(store, host, machine.as_ref(), held, &observation).await?;
-    let ended = set_aside_ended(store, &mut observation)
-        .await
-        .map_err(Unobserved::Store)?;
+    let (ended, unbegun) = set_aside(store, &mut observation).await.map_err(Unobserved::Store)?;
     Ok(Known {
         observation,
         machine,
+        was_bound,
         ledger,
         held,
         ended,
+        unbegun,
     })
 }
 
-/// Takes the jobs that are over and recorded out of the observation, since nothing has to wait for them. What stays
-/// are jobs that run, and those of another controller.
-async fn set_aside_ended(store: &Store, observation: &mut Observation) -> Result<Vec<AttemptId>, StoreError> {
-    let mut ended = Vec::new();
-    let mut others = Vec::new();
+/// Takes the jobs for which nothing has to wait out of the observation: those that are over and recorded, and those that
+/// had not begun. What stays are jobs that run, and those of another controller.
+async fn set_aside(
+    store: &Store,
+    observation: &mut Observation,
+) -> Result<(Vec<AttemptId>, Vec<AttemptId>), StoreError> {
+    let (mut ended, mut unbegun, mut others) = (Vec::new(), Vec::new(), Vec::new());
     for job in std::mem::take(&mut observation.jobs) {
-        if job.state != JobState::Running && store.attempt(&job.attempt).await?.is_some() {
-            ended.push(job.attempt);
-        } else {
-            others.push(job);
+        match job.state {
+            JobState::Unstarted | JobState::Untransferred => unbegun.push(job.attempt),
+            JobState::Done | JobState::Interrupted if is_recorded(store, observation, &job.attempt).await? => {
+                ended.push(job.attempt);
+            }
+            JobState::Running | JobState::Done | JobState::Interrupted => others.push(job),
         }
     }
     observation.jobs = others;
-    Ok(ended)
+    Ok((ended, unbegun))
+}
+
+/// Tells whether all that a job did is recorded, and it was sent to this host or machine.
+async fn is_recorded(store: &Store, observation: &Observation, attempt: &AttemptId) -> Result<bool, StoreError> {
+    let known = store.attempt(attempt).await?;
+    Ok(known.is_some_and(|known| {
+        let machine = known.intent.map(|intent| intent.machine);
+        let ours = known.host == observation.host || machine.is_some() && machine == observation.machine;
+        ours && known.ended.is_some()
+    }))
 }
 
 async fn ledger_of(store: &Store, machine: Option<&MachineId>) -> Result<Ledger, Unobserved> {
@@ -361,7 +384,7 @@ async fn record(
     store: &Store,
     machine: Option<&MachineId>,
     known_digest: Option<&str>,
-    open: &BTreeSet<AttemptId>,
+    open: &OpenJobs,
     observation: &Observation,
 ) -> Result<(), StoreError> {
     let host = &observation.host;
@@ -379,7 +402,11 @@ async fn record(
         });
     }
     if let Some(machine) = machine {
-        for job in observation.jobs.iter().filter(|job| open.contains(&job.attempt)) {
+        for job in observation
+            .jobs
+            .iter()
+            .filter(|job| tells(observation, machine, open, job))
+        {
             events.extend(job_events(machine, job));
         }
     }
@@ -387,6 +414,16 @@ async fn record(
         store.append(now(), events).await?;
     }
     Ok(())
+}
+
+/// Tells whether what an observation says of a job counts: it began, its end is not recorded yet, and it was sent to this
+/// host and to the machine that answers. A host may have read the id of another one's job somewhere.
+fn tells(observation: &Observation, machine: &MachineId, open: &OpenJobs, job: &JobReport) -> bool {
+    let begun = !matches!(job.state, JobState::Unstarted | JobState::Untransferred);
+    let ours = open
+        .get(&job.attempt)
+        .is_some_and(|(host, of)| *host == observation.host && of == machine);
+    begun && ours && observation.machine.as_ref() == Some(machine)
 }
 
 /// The events that a job's report stands for; a job that still runs has not ended.

@@ -12,6 +12,9 @@ use std::sync::Arc;
 /// this is 40 MB; what is in between is counted, and shown while streaming.
 const KEPT_BYTES_MAX: usize = 64 * 1024;
 
+/// Bytes kept of what a host says before the command begins: enough for the words of whatever answers instead of it.
+const BEFORE_BYTES_MAX: usize = 1024;
+
 /// Who takes output.
 pub trait Output: Send + Sync {
     /// Takes bytes as they come.
@@ -77,6 +80,7 @@ pub struct CommandHandler {
     stderr: RunStart,
     collected: Collected,
     output: Arc<dyn Output>,
+    before: Vec<u8>,
     began: bool,
     /// Sent once the command reads.
     input: Option<Bytes>,
@@ -91,6 +95,7 @@ impl CommandHandler {
             stderr: RunStart::new(nonce),
             collected: Collected::default(),
             output,
+            before: Vec::new(),
             began: false,
             input,
         }
@@ -99,6 +104,12 @@ impl CommandHandler {
     /// Tells whether the command was begun.
     pub fn began(&self) -> bool {
         self.began
+    }
+
+    /// Gives what the host said before the command began, in one clean line.
+    pub fn said_before(&self) -> String {
+        let text = String::from_utf8_lossy(&self.before);
+        crate::view::sanitize::one_line(text.trim())
     }
 
     /// Gives what was kept.
@@ -117,6 +128,10 @@ impl Handler for CommandHandler {
         self.began |= start.is_started();
         // Not before the mark on stdout: until then the shell that reads the program might swallow it.
         let reads = stream == Stream::Stdout && start.is_started();
+        if !self.began {
+            let room = BEFORE_BYTES_MAX.saturating_sub(self.before.len());
+            self.before.extend_from_slice(&bytes[..bytes.len().min(room)]);
+        }
         if !own.is_empty() {
             kept.push(own);
             self.output.chunk(&self.host, stream, own);

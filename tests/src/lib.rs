@@ -9,3 +9,4 @@ pub mod simulator;
 mod skip;
 pub mod slow;
 pub mod snapshot;
+pub mod waiting;

@@ -355,7 +355,7 @@ impl World {
         let before = self.host(&host).outcome.replace(outcome.clone());
         self.check(before.is_none(), "a host ends twice");
         self.bad += u32::from(outcome.is_bad());
-        self.stopped |= self.scenario.limits.max_failures.is_some_and(|max| self.bad > max);
+        self.stopped |= self.scenario.limits.max_failures.is_some_and(|max| self.bad >= max);
         self.history.outcomes.insert(host.clone(), outcome.clone());
         self.history.events.push(Event::AttemptEnded {
             run: RunId("simulated".to_owned()),
@@ -415,7 +415,12 @@ impl World {
                 },
             );
         }
-        let busy = self.hosts[host].jobs.values().any(|job| job.begun > 0);
+        // A start names the run's own attempts that came to nothing, and what they left is removed. Any other job, begun
+        // or not, stands in its way.
+        let voided = &self.voided;
+        let fake = self.hosts.get_mut(host).expect("tasks name hosts of the run");
+        fake.jobs.retain(|attempt, _| !voided.contains(attempt));
+        let busy = !fake.jobs.is_empty();
         if busy || self.chance(weather.refuses) {
             let kind = if busy { RefusalKind::Busy } else { RefusalKind::DiskFull };
             let detail = String::new();
@@ -461,10 +466,7 @@ impl World {
             fails: self.chance(50),
             begun: 1,
         };
-        // Whatever voided attempts left is removed by the start.
-        let voided = &self.voided;
-        let fake = self.hosts.get_mut(host).expect("tasks name hosts of the run");
-        fake.jobs.retain(|attempt, _| !voided.contains(attempt));
+        let fake = self.host(host);
         fake.jobs.insert(id, job);
         fake.touched = true;
         let (after, input) = self.ask(host, attempt, true);

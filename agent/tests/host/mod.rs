@@ -49,6 +49,9 @@ pub(crate) fn under_every_shell(test: impl Fn(&'static str) + Sync) {
     });
 }
 
+/// The machine id that hosts of these tests get.
+pub(crate) const MACHINE_NEW: &str = "6b6f7a3c-0000-4000-8000-000000000001";
+
 static NONCES: AtomicU8 = AtomicU8::new(1);
 
 /// Gives a nonce that this process did not use before.
@@ -60,6 +63,8 @@ pub(crate) fn nonce() -> Nonce {
 pub(crate) struct Host {
     folder: tempfile::TempDir,
     shell: &'static str,
+    /// The shell of the wrapper and its steps.
+    job_shell: Option<String>,
     bare: bool,
 }
 
@@ -125,6 +130,9 @@ pub(crate) struct Job {
     pub(crate) body: String,
     pub(crate) epoch: u64,
     pub(crate) acks: Vec<&'static str>,
+    pub(crate) voids: Vec<&'static str>,
+    /// The controller has not seen a machine id yet, whatever the host has.
+    pub(crate) first_contact: bool,
 }
 
 impl Job {
@@ -152,6 +160,7 @@ impl Host {
         Self {
             folder: tempfile::tempdir().expect("a temporary folder can be made"),
             shell,
+            job_shell: None,
             bare: false,
         }
     }
@@ -162,6 +171,18 @@ impl Host {
             bare: true,
             ..Self::new(shell)
         }
+    }
+
+    /// Makes the wrapper, and each of its steps, wait for the file `path("begin")` before it does anything.
+    pub(crate) fn begin_late(&mut self) {
+        let script = self.path("late");
+        let text = format!(
+            "#!/bin/sh\nuntil [ -e '{}' ]; do sleep 0.05; done\nexec {} \"$@\"\n",
+            self.path("begin").display(),
+            self.shell
+        );
+        std::fs::write(&script, text).expect("the folder is ours");
+        self.job_shell = Some(format!("/bin/sh {}", script.display()));
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -190,7 +211,7 @@ impl Host {
         };
         Command::new(words.next().expect("a split has a first part"))
             .args(words)
-            .env("HOLDFAST_SH", self.shell)
+            .env("HOLDFAST_SH", self.job_shell.as_deref().unwrap_or(self.shell))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
@@ -236,6 +257,10 @@ impl Host {
                 }
                 records.push(record);
             }
+            // What a job holds open of this connection (yash keeps a copy of stdout) is not waited for.
+            if decoder.is_done() {
+                break;
+            }
         }
         assert!(decoder.failed().is_none(), "{:?}", decoder.failed());
         let _ = child.wait();
@@ -273,6 +298,7 @@ impl Host {
             state_dir: Some(&state),
             epoch,
             attempts: &[attempt],
+            void: &[],
         };
         self.exec(&nonce, &program::ack(&nonce, &request), |_| None)
     }
@@ -301,7 +327,9 @@ impl Host {
         let blobs: Vec<Sum> = job.blobs.iter().map(|bytes| Sum::of(bytes)).collect();
         let step_sum = Sum::of(&step);
         let parts: Vec<Part<'_>> = blobs.iter().map(Sum::part).collect();
-        let machine = std::fs::read_to_string(self.state().join("machine")).ok();
+        let machine = std::fs::read_to_string(self.state().join("machine"))
+            .ok()
+            .filter(|_| !job.first_contact);
         let program = program::start(
             nonce,
             &StartRequest {
@@ -309,8 +337,9 @@ impl Host {
                 attempt,
                 epoch: job.epoch,
                 machine: machine.as_deref().map(str::trim_end),
-                machine_new: "6b6f7a3c-0000-4000-8000-000000000001",
+                machine_new: MACHINE_NEW,
                 ack: &job.acks,
+                void: &job.voids,
                 blobs: &parts,
                 step: step_sum.part(),
             },

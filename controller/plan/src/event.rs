@@ -412,6 +412,11 @@ pub enum Resolution {
     Taint,
     /// The machine was re-imaged: its ledger is void, and the host begins anew.
     NewMachine,
+    /// A job that this store knows nothing of was taken off the host. What it did there is in no ledger of ours.
+    JobDropped {
+        /// Which.
+        attempt: AttemptId,
+    },
 }
 
 impl Event {

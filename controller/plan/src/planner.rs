@@ -29,6 +29,7 @@ use crate::lifecycle::Phase;
 use crate::observation::{Attributes, JobState, Observation, Platform};
 use crate::resource::{DesiredResource, Lifecycle, Resource, Service, Unsupported};
 use classify::{Case, Verdict};
+use holdfast_inventory::HostName;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// All that the plan of one host follows from.
@@ -104,27 +105,32 @@ pub fn plan_host(input: &PlanInput<'_>) -> HostPlan {
     draft.finish()
 }
 
-/// Refuses hosts that turned out to be one machine under two names.
-pub fn refuse_shared_machines(hosts: &mut [HostPlan]) {
-    let mut names: BTreeMap<MachineId, Vec<String>> = BTreeMap::new();
+/// Refuses hosts that turned out to be one machine under two names. A machine that is known to be behind one of them
+/// (`bound`: by host) is that one's: the others claim it, and they alone are refused.
+pub fn refuse_shared_machines(hosts: &mut [HostPlan], bound: &BTreeMap<HostName, MachineId>) {
+    let mut names: BTreeMap<MachineId, Vec<HostName>> = BTreeMap::new();
     for host in &*hosts {
         if let Some(machine) = &host.machine {
-            names.entry(machine.clone()).or_default().push(host.host.to_string());
+            names.entry(machine.clone()).or_default().push(host.host.clone());
         }
     }
     for host in hosts {
-        let shared = host.machine.as_ref().and_then(|machine| names.get(machine));
-        if let Some(shared) = shared.filter(|shared| shared.len() > 1) {
-            host.refusals.push(Refusal {
-                address: None,
-                message: format!(
-                    "{} are one machine under {} names; leave one of them in the inventory, or, if one was cloned \
-                     from the other, remove `machine` from the state_dir of the clone and `holdfast resolve` it with `accept`",
-                    shared.join(" and "),
-                    shared.len()
-                ),
-            });
+        let Some(machine) = &host.machine else { continue };
+        let shared = names.get(machine).filter(|shared| shared.len() > 1);
+        let Some(shared) = shared else { continue };
+        if bound.get(&host.host) == Some(machine) {
+            continue;
         }
+        let shared: Vec<&str> = shared.iter().map(HostName::as_str).collect();
+        host.refusals.push(Refusal {
+            address: None,
+            message: format!(
+                "{} are one machine under {} names; leave one of them in the inventory, or, if one was cloned \
+                 from the other, remove `machine` from the state_dir of the clone and `holdfast resolve` it with `accept`",
+                shared.join(" and "),
+                shared.len()
+            ),
+        });
     }
 }
 
@@ -200,17 +206,23 @@ impl<'a> Draft<'a> {
             self.refuse(None, message);
         }
         for job in &seen.jobs {
-            let what = match job.state {
-                JobState::Running => "is still running",
-                JobState::Done | JobState::Interrupted => "has not been collected",
-                // Nothing ever ran of it: the next start clears it away.
-                JobState::Unstarted | JobState::Untransferred => continue,
-            };
-            let message = format!(
-                "job {} of an earlier run {what}; `holdfast apply -l {}` waits for its own jobs and records them",
-                job.attempt, seen.host
+            let (job, state, host) = (&job.attempt, &job.state, &seen.host);
+            self.refuse(
+                None,
+                match state {
+                    JobState::Running => format!(
+                        "job {job} of an earlier run is still running; `holdfast apply -l {host}` waits for its own \
+                         jobs and records them"
+                    ),
+                    // What ended of our own is recorded by the observation, and not among these.
+                    JobState::Done | JobState::Interrupted => format!(
+                        "job {job} of another controller, or of a store that is gone, is over and was never collected; \
+                         let that one collect it, or take it off: `holdfast resolve {host} drop-job`"
+                    ),
+                    // Nothing ever ran of it: the next start clears it away.
+                    JobState::Unstarted | JobState::Untransferred => continue,
+                },
             );
-            self.refuse(None, message);
         }
     }
 

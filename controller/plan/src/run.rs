@@ -78,7 +78,7 @@ pub const CONNECT_RETRIES: u32 = 2;
 pub struct Limits {
     /// How many hosts are worked on at a time.
     pub forks: usize,
-    /// When more hosts than this went wrong, no further host is started.
+    /// When so many hosts went wrong, no further host is started. None is as one: it takes a failure to stop.
     pub max_failures: Option<u32>,
     /// How often a connection that failed before anything was sent is tried again, as a rule: see
     /// [`UnreachableKind::retries`](crate::outcome::UnreachableKind::retries).
@@ -137,7 +137,7 @@ pub enum Input {
         /// What the transport said.
         why: String,
     },
-    /// The host refused the request; nothing was started.
+    /// The host refused the request, or the store the intent; nothing was started.
     Refused {
         /// On which host.
         host: HostName,

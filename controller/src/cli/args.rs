@@ -107,7 +107,7 @@ pub enum Command {
     Run(RunArgs),
     /// Say what shall become of a resource that is stuck, or of a machine that is held.
     #[command(
-        after_help = "Examples:\n  holdfast resolve web01 file./etc/motd retry\n  holdfast resolve web01 file./etc/motd skip --because 'removed by hand'\n  holdfast resolve web01 accept   the host was re-imaged: begin anew"
+        after_help = "Examples:\n  holdfast resolve web01 file./etc/motd retry\n  holdfast resolve web01 file./etc/motd skip --because 'removed by hand'\n  holdfast resolve web01 accept   the host was re-imaged: begin anew\n  holdfast resolve web01 drop-job   take off a job that another controller left there"
     )]
     Resolve(ResolveArgs),
     /// Break the lease of a controller that is gone for good.
@@ -252,7 +252,8 @@ pub struct RunArgs {
 pub struct ResolveArgs {
     /// The host.
     pub host: String,
-    /// The resource (`type.name`) and what to do with it, or only `accept` for a held machine.
+    /// The resource (`type.name`) and what to do with it; or only `accept` for a held machine, `drop-job` for a job that
+    /// another controller left.
     #[arg(required = true, num_args = 1..=2, value_names = ["ADDRESS", "retry|skip|accept|taint"])]
     pub what: Vec<String>,
     /// Why, for the record (needed for skip).

@@ -3,11 +3,14 @@
 use crate::cli::error::{CliError, CliResult};
 use crate::cli::planning::{self, Planned, Wanted};
 use crate::cli::{agent, store_error, typed};
-use crate::executor::{Assignment, Execution, Heartbeat, HostWork, JobAssignment, execute};
+use crate::executor::{
+    Assignment, Execution, Heartbeat, HostWork, JobAssignment, Leftover, LostLeases, clear, execute,
+};
 use crate::fleet::Fleet;
 use crate::load::login_name;
+use crate::observe::Known;
 use crate::probes;
-use crate::store::{LEASE_TTL_MS, Lease, Store};
+use crate::store::{Attempt, LEASE_TTL_MS, Lease, Store};
 use crate::transport::{Target, Via};
 use crate::view::plan::{PlanView, render};
 use crate::view::progress::Progress;
@@ -25,7 +28,7 @@ use holdfast_plan::observation::JobState;
 use holdfast_plan::outcome::{Outcome, RefusalKind};
 use holdfast_plan::report::Report;
 use holdfast_plan::run::{HostTask, Limits, RunSpec, Work};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 /// How a plan is carried out.
@@ -118,6 +121,7 @@ async fn follow_running(store: &Store, fleet: &Fleet, wanted: &Wanted, planned: 
         progress: Arc::new(Progress::new("following", tasks.len())),
         hosts,
         command: None,
+        lost: LostLeases::default(),
         output: None,
     };
     execute(execution, RunSpec { hosts: tasks, limits }, started)
@@ -159,64 +163,63 @@ pub async fn run(
     store.put_blobs(&planned.blobs, now()).await.map_err(doing)?;
     store.save_plan(&planned.plan, now()).await.map_err(doing)?;
     let (leases, refused) = take_leases(store, &planned).await?;
-    let epochs: HashMap<HostName, u64> = leases.iter().map(|lease| (lease.host.clone(), lease.epoch)).collect();
-    let _heartbeat = Heartbeat::start(store.clone(), leases.clone());
-
-    let run = RunId::new(&mut SystemIds);
+    // Whatever comes of it, the leases are given back.
+    let done = run_leased(store, fleet, &targets, &planned, options, (&leases, &refused)).await;
+    let released = store.release(&leases).await.map_err(doing);
+    let (run, mut report) = done?;
+    released?;
+    report.count_as_desired(&planned.plan);
     let told = if options.json {
         BTreeSet::new()
     } else {
         told(&planned, options.yes)
     };
-    let mut unobserved: BTreeMap<HostName, Outcome> = planned.unobserved.iter().cloned().collect();
-    let plans: HashMap<&HostName, &HostPlan> = planned.plan.hosts.iter().map(|host| (&host.host, host)).collect();
-    let changed: Vec<Target> = targets
-        .iter()
-        .filter(|target| plans.get(&target.name).is_some_and(|plan| is_changed(plan)))
-        .cloned()
-        .collect();
+    tell(&run, &report, &told, options.json);
+    if options.push_probes {
+        let is_changed = |target: &Target| plan_of(&planned, &target.name).is_some_and(is_changed);
+        push_probes(store, fleet, targets.into_iter().filter(is_changed).collect()).await?;
+    }
+    Ok(i32::from(report.exit_code().0))
+}
+
+/// Carries a plan out under leases, and takes off the hosts what earlier runs left there.
+async fn run_leased(
+    store: &Store,
+    fleet: &Fleet,
+    targets: &[Target],
+    planned: &Planned,
+    options: Options,
+    (leases, refused): (&[Lease], &HashMap<HostName, Outcome>),
+) -> CliResult<(RunId, Report)> {
+    let doing = |error| store_error(&error);
+    let epochs: HashMap<&HostName, u64> = leases.iter().map(|lease| (&lease.host, lease.epoch)).collect();
+    let progress = Arc::new(Progress::new("applying", targets.len()));
+    let above = Arc::clone(&progress);
+    let heartbeat = Heartbeat::start(store.clone(), leases.to_vec(), move |lost| {
+        above.print(&format!("{}: {lost}", lost.host));
+    });
+    let open = store.unfinished_attempts().await.map_err(doing)?;
     let mut hosts = HashMap::new();
     let mut tasks = Vec::new();
     for target in targets {
-        let host = target.name.clone();
-        let work = if let Some(outcome) = unobserved.remove(&host).or_else(|| refused.get(&host).cloned()) {
+        let host = &target.name;
+        let work = if let Some(outcome) = settled_already(store, planned, refused, host).await? {
             Work::Settled { outcome }
-        } else if let Some(why) = held(store, &planned, &host).await? {
-            let outcome = Outcome::Held { why: why.to_string() };
-            Work::Settled { outcome }
-        } else if let Some(outcome) = outdated(store, &planned, &host).await? {
-            Work::Settled { outcome }
-        } else if let Some(plan) = plans.get(&host) {
-            match work_of(plan) {
-                Work::Job => {
-                    let job = assignment(store, &planned, plan, epochs.get(&host).copied().unwrap_or(0)).await?;
-                    hosts.insert(
-                        host.clone(),
-                        HostWork {
-                            target,
-                            assignment: Assignment::Job(Box::new(job)),
-                        },
-                    );
-                    Work::Job
-                }
-                settled => {
-                    // Adopts and forgets of a known machine are recorded without sending anything.
-                    let job = assignment(store, &planned, plan, 0).await?;
-                    hosts.insert(
-                        host.clone(),
-                        HostWork {
-                            target,
-                            assignment: Assignment::Job(Box::new(job)),
-                        },
-                    );
-                    settled
-                }
-            }
+        } else if let Some(plan) = plan_of(planned, host) {
+            // Adopts and forgets of a known machine are recorded without sending anything.
+            let epoch = epochs.get(host).copied().unwrap_or(0);
+            let job = Box::new(assignment(store, planned, plan, epoch, &open).await?);
+            let assignment = Assignment::Job(job);
+            let target = target.clone();
+            hosts.insert(host.clone(), HostWork { target, assignment });
+            work_of(plan)
         } else {
             continue;
         };
+        let host = host.clone();
         tasks.push(HostTask { host, work });
     }
+    let run = RunId::new(&mut SystemIds);
     let names = tasks.iter().map(|task| task.host.clone()).collect();
     let started = run_started(&run, RunKind::Apply, Some(&planned.plan.id), names);
     let limits = Limits {
@@ -224,26 +227,77 @@ pub async fn run(
         max_failures: options.max_failures,
         ..Limits::default()
     };
+    let left = leftovers(targets, planned, &epochs, &tasks);
     let execution = Execution {
         store: store.clone(),
         fleet: fleet.clone(),
         run: run.clone(),
         plan: planned.plan.id.clone(),
-        progress: Arc::new(Progress::new("applying", tasks.len())),
+        progress,
         hosts,
         command: None,
+        lost: heartbeat.lost(),
         output: None,
     };
-    let mut report = execute(execution, RunSpec { hosts: tasks, limits }, started)
+    let report = execute(execution, RunSpec { hosts: tasks, limits }, started)
         .await
         .map_err(doing)?;
-    store.release(&leases).await.map_err(doing)?;
-    report.count_as_desired(&planned.plan);
-    tell(&run, &report, &told, options.json);
-    if options.push_probes {
-        push_probes(store, fleet, changed).await?;
+    for (host, result) in clear(store, fleet, left).await {
+        if let Err(error) = result {
+            tracing::info!("jobs are left on {host}: {error}");
+        }
     }
-    Ok(i32::from(report.exit_code().0))
+    Ok((run, report))
+}
+
+fn plan_of<'p>(planned: &'p Planned, host: &HostName) -> Option<&'p HostPlan> {
+    planned.plan.hosts.iter().find(|plan| plan.host == *host)
+}
+
+/// How a host ends without anything being sent to it, if it is clear before.
+async fn settled_already(
+    store: &Store,
+    planned: &Planned,
+    refused: &HashMap<HostName, Outcome>,
+    host: &HostName,
+) -> CliResult<Option<Outcome>> {
+    let unobserved = planned.unobserved.iter().find(|(name, _)| name == host);
+    if let Some(outcome) = unobserved.map(|(_, outcome)| outcome).or_else(|| refused.get(host)) {
+        return Ok(Some(outcome.clone()));
+    }
+    if let Some(why) = held(store, planned, host).await? {
+        return Ok(Some(Outcome::Held { why: why.to_string() }));
+    }
+    outdated(store, planned, host).await
+}
+
+/// What earlier runs left on hosts to which this one sends no job.
+fn leftovers(
+    targets: &[Target],
+    planned: &Planned,
+    epochs: &HashMap<&HostName, u64>,
+    tasks: &[HostTask],
+) -> Vec<Leftover> {
+    let sent = |host: &HostName| tasks.iter().any(|task| task.host == *host && task.work == Work::Job);
+    let quiet = targets.iter().filter(|target| !sent(&target.name));
+    quiet
+        .filter_map(|target| {
+            let known = planned.known.get(&target.name).filter(|known| has_leftovers(known))?;
+            Some(Leftover {
+                target: target.clone(),
+                machine: known.machine.clone()?,
+                epoch: *epochs.get(&target.name)?,
+                ack: known.ended.clone(),
+                void: known.unbegun.clone(),
+            })
+        })
+        .collect()
+}
+
+/// Tells whether jobs lie on a host that nobody needs there any more. What belongs to another machine is left alone.
+fn has_leftovers(known: &Known) -> bool {
+    let same = known.machine.is_some() && known.machine == known.observation.machine;
+    same && !(known.ended.is_empty() && known.unbegun.is_empty())
 }
 
 /// Gives the agents among hosts the probes of their new ledgers. It is never a failure of the run.
@@ -343,7 +397,13 @@ fn work_of(plan: &HostPlan) -> Work {
     }
 }
 
-async fn assignment(store: &Store, planned: &Planned, plan: &HostPlan, epoch: u64) -> CliResult<JobAssignment> {
+async fn assignment(
+    store: &Store,
+    planned: &Planned,
+    plan: &HostPlan,
+    epoch: u64,
+    open: &[Attempt],
+) -> CliResult<JobAssignment> {
     let machine = match &plan.machine {
         Some(machine) => machine.clone(),
         None => MachineId::new(&mut SystemIds),
@@ -369,6 +429,7 @@ async fn assignment(store: &Store, planned: &Planned, plan: &HostPlan, epoch: u6
     let step: Arc<[u8]> = job_step(body.text.as_str()).into_bytes().into();
     parts.push((sha256_hex(&step), step));
     let ack = ended_jobs(store, planned, &plan.host).await?;
+    let void = unbegun_jobs(planned, plan, open);
     Ok(JobAssignment {
         plan: plan.clone(),
         machine,
@@ -376,6 +437,7 @@ async fn assignment(store: &Store, planned: &Planned, plan: &HostPlan, epoch: u6
         body,
         parts,
         ack,
+        void,
     })
 }
 
@@ -399,28 +461,54 @@ async fn ended_jobs(store: &Store, planned: &Planned, host: &HostName) -> CliRes
     Ok(ended)
 }
 
-/// Takes the lease of every host that will be changed. A host that has seen a higher epoch than ours raises ours.
+/// The jobs of a machine that are not known to have begun: those that lay there unbegun when it was asked, and those that
+/// were intended and of which nothing was ever heard. The host tells which of them it kept from beginning.
+fn unbegun_jobs(planned: &Planned, plan: &HostPlan, open: &[Attempt]) -> Vec<AttemptId> {
+    let known = planned.known.get(&plan.host);
+    let mut void = known.map(|known| known.unbegun.clone()).unwrap_or_default();
+    let began = |attempt: &AttemptId| {
+        known.is_some_and(|known| {
+            let seen = known.observation.jobs.iter().map(|job| &job.attempt);
+            seen.chain(&known.ended).any(|seen| seen == attempt)
+        })
+    };
+    for attempt in open {
+        let machine = attempt.intent.as_ref().map(|intent| &intent.machine);
+        let sent_there = attempt.host == plan.host && machine.is_some() && machine == plan.machine.as_ref();
+        if sent_there && !began(&attempt.attempt) && !void.contains(&attempt.attempt) {
+            void.push(attempt.attempt.clone());
+        }
+    }
+    void
+}
+
+/// Takes the lease of every host that will be changed, or cleared of what an earlier run left. A host that has seen a higher epoch than ours raises ours.
 async fn take_leases(store: &Store, planned: &Planned) -> CliResult<(Vec<Lease>, HashMap<HostName, Outcome>)> {
     let doing = |error| store_error(&error);
-    let mut wanted = Vec::new();
+    let (mut wanted, mut changing) = (Vec::new(), Vec::new());
     for host in &planned.plan.hosts {
-        if !is_changed(host) || !host.refusals.is_empty() {
+        let known = planned.known.get(&host.host);
+        let changes = is_changed(host) && host.refusals.is_empty();
+        if !changes && !known.is_some_and(has_leftovers) {
             continue;
         }
-        if let Some(known) = planned.known.get(&host.host) {
+        if let Some(known) = known {
             store
                 .raise_epoch(&host.host, known.observation.epoch)
                 .await
                 .map_err(doing)?;
         }
         wanted.push(host.host.clone());
+        changing.push(changes);
     }
     let mut leases = Vec::new();
     let mut refused = HashMap::new();
     let answers = store.acquire(&wanted, LEASE_TTL_MS, now()).await.map_err(doing)?;
-    for (host, answer) in wanted.into_iter().zip(answers) {
+    for ((host, changes), answer) in wanted.into_iter().zip(changing).zip(answers) {
         match answer {
             Ok(lease) => leases.push(lease),
+            // Whoever has it clears the host.
+            Err(_) if !changes => {}
             Err(held) => {
                 refused.insert(
                     host,

@@ -124,7 +124,7 @@ async fn take_all(
     let doing = |error| Missed::Store(store_error(&error));
     let status = session.status().await?;
     // Reports are dated by the host's clock, and compared with what we saw by ours.
-    let ahead_ms = status.now_ms.map_or(0, |theirs| theirs - now().0);
+    let ahead_ms = status.now_ms.map_or(0, |theirs| theirs.saturating_sub(now().0));
     let mut taken = Taken::default();
     let known = store.reports(host).await.map_err(doing)?;
     let in_spool = known

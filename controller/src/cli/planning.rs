@@ -117,7 +117,12 @@ pub async fn make(store: &Store, fleet: &Fleet, wanted: &Wanted) -> CliResult<Pl
         };
         hosts.push(plan_host(&input));
     }
-    refuse_shared_machines(&mut hosts);
+    let bound = known
+        .iter()
+        .filter(|(_, found)| found.was_bound)
+        .filter_map(|(host, found)| Some((host.clone(), found.machine.clone()?)))
+        .collect();
+    refuse_shared_machines(&mut hosts, &bound);
     let forks = known
         .values()
         .filter_map(|found| found.observation.forks)

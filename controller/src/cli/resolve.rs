@@ -2,14 +2,26 @@
 
 use crate::cli::args::{Global, ResolveArgs};
 use crate::cli::error::{CliError, CliResult};
-use crate::cli::{open_store, store_error};
+use crate::cli::{fleet, open_store, store_error};
+use crate::executor::{Leftover, clear};
+use crate::fleet::Fleet;
 use crate::load::{Project, Scope, login_name};
 use crate::now;
+use crate::observe::{Known, observe};
+use crate::store::{LEASE_TTL_MS, Store};
+use crate::transport::Target;
 use crate::view::terminal::data_line;
 use crate::view::words::counted;
 use holdfast_inventory::HostName;
 use holdfast_plan::address::Address;
 use holdfast_plan::event::{Event, HoldReason, Resolution};
+use holdfast_plan::ids::{AttemptId, MachineId};
+use holdfast_plan::observation::JobState;
+use holdfast_plan::planner::Mode;
+use std::collections::BTreeMap;
+
+/// The word for taking off a job that this store knows nothing of.
+const DROP_JOB: &str = "drop-job";
 
 /// Runs the command.
 pub async fn run(global: &Global, args: &ResolveArgs) -> CliResult<i32> {
@@ -23,6 +35,9 @@ pub async fn run(global: &Global, args: &ResolveArgs) -> CliResult<i32> {
     }
     let store = open_store(&project).await?;
     let doing = |error| store_error(&error);
+    if args.what.len() == 1 && args.what[0] == DROP_JOB {
+        return drop_job(global, &project, &store, &host).await;
+    }
     let known = store.host(&host).await.map_err(doing)?;
     let Some((machine, held)) = known.and_then(|known| Some((known.machine?, known.held))) else {
         return Err(CliError::hinted(
@@ -89,4 +104,97 @@ pub async fn run(global: &Global, args: &ResolveArgs) -> CliResult<i32> {
     store.append(now(), vec![event]).await.map_err(doing)?;
     data_line(&format!("{said}: recorded; the next plan goes by it"));
     Ok(0)
+}
+
+/// Takes the jobs of another controller off a host, under our own lease; one that runs is left alone.
+async fn drop_job(global: &Global, project: &Project, store: &Store, host: &HostName) -> CliResult<i32> {
+    let doing = |error| store_error(&error);
+    let target = project.targets(std::slice::from_ref(host))?.remove(0);
+    let fleet = fleet(project, global);
+    let (machine, known) = look(store, &fleet, &target).await?;
+    let foreign = droppable(host, &known)?;
+    store.raise_epoch(host, known.observation.epoch).await.map_err(doing)?;
+    let answers = store.acquire(std::slice::from_ref(host), LEASE_TTL_MS, now()).await;
+    let lease = answers.map_err(doing)?.remove(0).map_err(|held| {
+        CliError::hinted(
+            held.to_string(),
+            "wait for it; `holdfast unlock` breaks the lease of a dead one",
+        )
+    })?;
+    let leftover = Leftover {
+        target,
+        machine: machine.clone(),
+        epoch: lease.epoch,
+        ack: foreign.clone(),
+        void: Vec::new(),
+    };
+    let cleared = clear(store, &fleet, vec![leftover]).await;
+    store.release(&[lease]).await.map_err(doing)?;
+    let gone = match cleared.into_iter().next() {
+        Some((_, Ok(gone))) => gone,
+        Some((_, Err(error))) => return Err(CliError::hinted(format!("{host}: {error}"), error.hint())),
+        None => Vec::new(),
+    };
+    let by = login_name().unwrap_or_else(|| "unknown".to_owned());
+    let dropped = gone.iter().map(|attempt| Event::Resolved {
+        host: host.clone(),
+        machine: machine.clone(),
+        address: None,
+        how: Resolution::JobDropped {
+            attempt: attempt.clone(),
+        },
+        by: by.clone(),
+    });
+    store.append(now(), dropped.collect()).await.map_err(doing)?;
+    for attempt in &gone {
+        data_line(&format!(
+            "{host}: job {attempt} was taken off; what it did is in no ledger here, and the next plan shows how the host is"
+        ));
+    }
+    if gone.len() < foreign.len() {
+        let what = format!("{host} did not take off every job");
+        return Err(CliError::hinted(what, "run it again with -v"));
+    }
+    Ok(0)
+}
+
+/// Asks the host, which must be the machine that the store has behind its name.
+async fn look(store: &Store, fleet: &Fleet, target: &Target) -> CliResult<(MachineId, Known)> {
+    let host = &target.name;
+    let observed = observe(store, fleet, vec![target.clone()], &BTreeMap::new(), Mode::Converge)
+        .await
+        .map_err(|error| store_error(&error))?;
+    let known = match observed.into_iter().next() {
+        Some((_, Ok(known))) => known,
+        Some((_, Err(outcome))) => {
+            let what = format!("{host}: {}", outcome.message());
+            return Err(CliError::hinted(what, outcome.hint().unwrap_or("look at the host")));
+        }
+        None => return Err(CliError::new(format!("{host} was not asked"))),
+    };
+    match known.machine.clone() {
+        Some(machine) if known.observation.machine.as_ref() == Some(&machine) => Ok((machine, known)),
+        _ => Err(CliError::hinted(
+            format!("the host behind `{host}` is not the machine that is known by this name, or has no id yet"),
+            format!("`holdfast plan {host}` shows what stands in the way"),
+        )),
+    }
+}
+
+/// Lists the jobs that can be taken off: over, and in no store of ours.
+fn droppable(host: &HostName, known: &Known) -> CliResult<Vec<AttemptId>> {
+    let jobs = &known.observation.jobs;
+    if let Some(job) = jobs.iter().find(|job| job.state == JobState::Running) {
+        return Err(CliError::hinted(
+            format!("job {} is still running on {host}; nothing was taken off", job.attempt),
+            "wait until it has ended; its steps have time limits",
+        ));
+    }
+    if jobs.is_empty() {
+        return Err(CliError::hinted(
+            format!("no job of another controller lies on {host}"),
+            format!("`holdfast plan {host}` shows what stands in the way, if anything does"),
+        ));
+    }
+    Ok(jobs.iter().map(|job| job.attempt.clone()).collect())
 }

@@ -5,7 +5,7 @@ use crate::cli::args::{Global, RunArgs};
 use crate::cli::carry_out::run_started;
 use crate::cli::error::{CliError, CliResult};
 use crate::cli::{fleet, input, open_store, store_error, tell_traffic};
-use crate::executor::{Assignment, CommandSpec, Execution, HostWork, execute};
+use crate::executor::{Assignment, CommandSpec, Execution, HostWork, LostLeases, execute};
 use crate::load::{Project, Scope};
 use crate::output::Output;
 use crate::view::command::{Gathered, NdJson, Streamed};
@@ -91,6 +91,7 @@ pub async fn run(global: &Global, args: &RunArgs) -> CliResult<i32> {
             timeout,
             input,
         }),
+        lost: LostLeases::default(),
         output: Some(output),
         progress: Arc::clone(&progress),
     };

@@ -2,12 +2,12 @@
 //!
 //! Records nothing: that is the loop's duty, so that the order of the record is the order of the decisions.
 
-use super::{ACK_TIMEOUT, Assignment, FOLLOW_TIMEOUT, Shared, unlocked};
+use super::{Assignment, FOLLOW_TIMEOUT, JobAssignment, Shared, unlocked};
 use crate::link::{self, Exchange};
 use crate::outcomes;
 use crate::output::CommandHandler;
-use crate::transport::{Session, TransportError};
-use holdfast_agent::program::{self, AckRequest, FollowRequest, Part, StartRequest};
+use crate::transport::{ExecEnd, Session, TransportError};
+use holdfast_agent::program::{self, FollowRequest, Part, StartRequest};
 use holdfast_agent::reply::{JobState as HostJobState, Record, Refusal};
 use holdfast_inventory::HostName;
 use holdfast_plan::content::Content;
@@ -29,7 +29,7 @@ impl Shared {
 
     pub(super) async fn start(self: Arc<Self>, host: HostName, attempt: AttemptId) {
         let Assignment::Job(job) = &self.work(&host).assignment else {
-            return;
+            return self.say(nothing_to_send(host, attempt)).await;
         };
         let mut session = match self.session(&host).await {
             Ok(session) => session,
@@ -50,6 +50,8 @@ impl Shared {
             .collect();
         let (step, blobs) = parts.split_last().expect("the step file is always a part");
         let ack: Vec<&str> = job.ack.iter().map(AttemptId::as_str).collect();
+        let void = self.void_first(&host, job);
+        let voids: Vec<&str> = void.iter().map(AttemptId::as_str).collect();
         let program = program::start(
             &nonce,
             &StartRequest {
@@ -59,6 +61,7 @@ impl Shared {
                 machine: job.plan.machine.as_ref().map(MachineId::as_str),
                 machine_new: job.machine.as_str(),
                 ack: &ack,
+                void: &voids,
                 blobs,
                 step: *step,
             },
@@ -73,7 +76,21 @@ impl Shared {
             &mut watch,
         )
         .await;
+        let acked = super::clear::Cleared::of(&exchange.reply, &void);
+        if let Err(error) = acked.record(&self.execution.store, &job.machine).await {
+            // Not recorded is not lost: the next start asks the host again.
+            tracing::warn!("can't record which jobs {host} removed: {error}");
+        }
         self.followed(host, attempt, session, exchange).await;
+    }
+
+    /// The jobs that are not known to have begun and go before a start: those of earlier runs, and this run's own tries.
+    fn void_first(&self, host: &HostName, job: &JobAssignment) -> Vec<AttemptId> {
+        let mut void = job.void.clone();
+        if let Some(ours) = self.voided.get(host) {
+            void.extend(ours.iter().cloned());
+        }
+        void
     }
 
     pub(super) async fn attach(self: Arc<Self>, host: HostName, attempt: AttemptId) {
@@ -200,32 +217,20 @@ impl Shared {
         }
     }
 
+    /// Lets the host remove a job. Only under the lease that it was sent with: a job of an earlier run, which was only
+    /// followed, is removed by the start that comes next.
     pub(super) async fn acknowledge(self: Arc<Self>, host: HostName, attempt: AttemptId) {
-        if let Ok(mut session) = self.session(&host).await {
-            let nonce = link::nonce();
-            let epoch = match &self.work(&host).assignment {
-                Assignment::Job(job) => job.epoch,
-                Assignment::Command | Assignment::Collect => 0,
+        if let Assignment::Job(job) = &self.work(&host).assignment
+            && let Ok(session) = self.session(&host).await
+        {
+            let leftover = super::Leftover {
+                target: self.work(&host).target.clone(),
+                machine: job.machine.clone(),
+                epoch: job.epoch,
+                ack: vec![attempt.clone()],
+                void: Vec::new(),
             };
-            let request = AckRequest {
-                state_dir: self.work(&host).target.state_dir.as_deref(),
-                epoch,
-                attempts: &[attempt.as_str()],
-            };
-            let program = program::ack(&nonce, &request);
-            let exchange = link::exchange(
-                session.as_mut(),
-                &nonce,
-                program,
-                Vec::new(),
-                ACK_TIMEOUT,
-                &mut |_, _| {},
-            )
-            .await;
-            if exchange.reply.acked.iter().any(|acked| acked == attempt.as_str()) {
-                // Not recorded is not lost: the next start asks the host to remove it again.
-                let _ = self.execution.store.mark_acked(std::slice::from_ref(&attempt)).await;
-            }
+            let (session, _) = super::clear::take_off(&self.execution.store, session, &leftover).await;
             self.execution.fleet.close(session).await;
         }
         self.say(Input::Acknowledged { host, attempt }).await;
@@ -233,7 +238,7 @@ impl Shared {
 
     pub(super) async fn exec(self: Arc<Self>, host: HostName, attempt: AttemptId) {
         let (Some(command), Some(output)) = (&self.execution.command, &self.execution.output) else {
-            return;
+            return self.say(nothing_to_send(host, attempt)).await;
         };
         let mut session = match self.session(&host).await {
             Ok(session) => session,
@@ -251,7 +256,7 @@ impl Shared {
             ended = session.run(program, &mut handler, deadline) => Some(ended),
             _ = abandoned.wait_for(|abandoned| *abandoned) => None,
         };
-        let began = handler.began();
+        let (began, said_before) = (handler.began(), handler.said_before());
         let collected = handler.finish();
         let Some(ended) = ended else {
             // What came until now is kept, and there is no time for farewells.
@@ -260,7 +265,7 @@ impl Shared {
             return self.say(Input::Lost { host, attempt, why }).await;
         };
         let input = match ended {
-            Ok(end) if began || end.exit == Some(0) => {
+            Ok(end) if began => {
                 let outcome = match (end.exit, end.signal) {
                     (Some(0), _) => Outcome::Ok,
                     (Some(code), _) => Outcome::Failed {
@@ -281,13 +286,10 @@ impl Shared {
                     outcome,
                 }
             }
-            Ok(_) => Input::NotSent {
+            Ok(end) => Input::NotSent {
                 host: host.clone(),
                 attempt,
-                why: Unreached::new(
-                    UnreachableKind::Protocol,
-                    "the host ended the session before the command began",
-                ),
+                why: Unreached::new(UnreachableKind::Protocol, never_began(&end, &said_before)),
             },
             Err(TransportError::Deadline { .. }) => {
                 let outcome = Outcome::TimedOut {
@@ -327,4 +329,25 @@ impl Shared {
         self.execution.fleet.close(session).await;
         self.say(input).await;
     }
+}
+
+/// The run asks for something that the host's assignment does not hold: nothing is sent, and the host ends with it.
+fn nothing_to_send(host: HostName, attempt: AttemptId) -> Input {
+    let why = Unreached::new(UnreachableKind::Other, "an internal error: there is nothing to send");
+    Input::NotSent { host, attempt, why }
+}
+
+/// Says what happened instead of the command: a forced command, or an account without a shell, answers for it.
+fn never_began(end: &ExecEnd, said: &str) -> String {
+    let how = match (end.exit, &end.signal) {
+        (Some(code), _) => format!(" (code {code})"),
+        (None, Some(signal)) => format!(" (signal {signal})"),
+        (None, None) => String::new(),
+    };
+    let words = if said.is_empty() {
+        String::new()
+    } else {
+        format!("; it said: {said}")
+    };
+    format!("the host ended the session{how} before the command began{words}")
 }

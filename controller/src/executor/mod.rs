@@ -6,11 +6,13 @@
 //! Run::handle ─> Task ─> record the intent ─> spawn: connect, start, follow, ack ─> Input ─> Run::handle
 //! ```
 
+mod clear;
 mod host;
 mod interrupt;
 mod lease;
 
-pub use lease::Heartbeat;
+pub use clear::{Leftover, clear};
+pub use lease::{Heartbeat, LostLeases};
 
 use self::interrupt::Interrupts;
 use crate::fleet::Fleet;
@@ -29,14 +31,15 @@ use holdfast_plan::event::{Event, Intent};
 use holdfast_plan::ids::{AttemptId, MachineId, PlanId, RunId};
 use holdfast_plan::job::JobBody;
 use holdfast_plan::observation::{JobReport, JobState};
-use holdfast_plan::outcome::Outcome;
+use holdfast_plan::outcome::{Outcome, RefusalKind};
 use holdfast_plan::report::Report;
 use holdfast_plan::run::{Input, Run, RunSpec, Task};
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 
 /// How long one exchange that follows a job may last before it is begun anew. Steps have their own timeouts on the
 /// host; this only bounds a connection that looks alive and says nothing.
@@ -72,6 +75,8 @@ pub struct JobAssignment {
     pub parts: Parts,
     /// Jobs that were collected earlier and go first.
     pub ack: Vec<AttemptId>,
+    /// Jobs that are not known to have begun: they go first, and never begin any more.
+    pub void: Vec<AttemptId>,
 }
 
 /// One host of a run.
@@ -107,6 +112,8 @@ pub struct Execution {
     pub hosts: HashMap<HostName, HostWork>,
     /// The command, if it is one.
     pub command: Option<CommandSpec>,
+    /// The leases that were lost meanwhile; nothing is sent under them.
+    pub lost: LostLeases,
     /// Where the output of commands goes.
     pub output: Option<Arc<dyn Output>>,
     /// What people see meanwhile.
@@ -117,6 +124,8 @@ struct Shared {
     execution: Execution,
     // A session is used by one task at a time; the mutex only makes it shareable, and is never waited for.
     sessions: DashMap<HostName, Mutex<Box<dyn Session>>>,
+    /// The attempts of this run that came to nothing: what their transfers left goes before the next try.
+    voided: DashMap<HostName, Vec<AttemptId>>,
     inputs: mpsc::Sender<Input>,
     /// Becomes true when ad-hoc commands are no longer waited for.
     abandoned: watch::Sender<bool>,
@@ -124,24 +133,61 @@ struct Shared {
 
 /// Carries the run out to its end and gives its report.
 pub async fn execute(execution: Execution, spec: RunSpec, started: Event) -> Result<Report, StoreError> {
-    let store = execution.store.clone();
     let mut report = Report::default();
     report.apply(&started);
-    store.append(now(), vec![started]).await?;
+    execution.store.append(now(), vec![started]).await?;
     let (inputs, mut received) = mpsc::channel(INPUTS_MAX);
     let shared = Arc::new(Shared {
         execution,
         sessions: DashMap::new(),
+        voided: DashMap::new(),
         inputs,
         abandoned: watch::Sender::new(false),
     });
-    let mut run = Run::new(spec, Box::new(SystemIds));
-    let mut queue: VecDeque<Task> = run.handle(Input::Begin).into();
-    let mut work: JoinSet<()> = JoinSet::new();
-    let mut owners: HashMap<tokio::task::Id, (HostName, AttemptId)> = HashMap::new();
     // Listened to from now to the end: an interrupt that comes while something is recorded is not lost.
     let mut interrupts = Interrupts::listen();
-    loop {
+    let mut conductor = Conductor {
+        shared: Arc::clone(&shared),
+        run: Run::new(spec, Box::new(SystemIds)),
+        report,
+        work: JoinSet::new(),
+        owners: HashMap::new(),
+        ended: HashSet::new(),
+    };
+    conductor.take(Input::Begin).await?;
+    while !conductor.report.ended {
+        let input = tokio::select! {
+            Some(input) = received.recv() => Some(input),
+            Some(joined) = conductor.work.join_next_with_id() => conductor.joined(joined),
+            first = interrupts.next() => conductor.interrupted(first),
+        };
+        if let Some(input) = input {
+            conductor.take(input).await?;
+        }
+    }
+    conductor.work.abort_all();
+    shared.close_all().await;
+    Ok(conductor.report)
+}
+
+/// Hands what happened to the state machine, and does what it says.
+struct Conductor {
+    shared: Arc<Shared>,
+    run: Run,
+    report: Report,
+    work: JoinSet<()>,
+    /// For which host and attempt each task works.
+    owners: HashMap<tokio::task::Id, (HostName, AttemptId)>,
+    /// Hosts that ended and whose session may still be open.
+    ended: HashSet<HostName>,
+}
+
+impl Conductor {
+    async fn take(&mut self, input: Input) -> Result<(), StoreError> {
+        if let Input::JobOver { host, report: job } = &input {
+            self.shared.record_job(host, job, &mut self.report).await?;
+        }
+        let mut queue: VecDeque<Task> = self.run.handle(input).into();
         while let Some(task) = queue.pop_front() {
             match task {
                 Task::Intend { .. } => {
@@ -150,91 +196,111 @@ pub async fn execute(execution: Execution, spec: RunSpec, started: Event) -> Res
                     while matches!(queue.front(), Some(Task::Intend { .. })) {
                         intents.extend(queue.pop_front());
                     }
-                    for input in shared.intend(intents, &mut report).await? {
-                        queue.extend(run.handle(input));
+                    for input in self.shared.intend(intents, &mut self.report).await? {
+                        queue.extend(self.run.handle(input));
                     }
                 }
-                Task::End {
-                    host,
-                    attempt,
-                    outcome,
-                    settle,
-                } => {
-                    shared.end(host, attempt, outcome, settle, &mut report).await?;
-                }
-                Task::Void { host, attempt } => shared.void(&host, attempt, &mut report).await?,
-                Task::Finish { recap } => {
-                    let ended = Event::RunEnded {
-                        run: shared.execution.run.clone(),
-                        recap,
-                    };
-                    report.apply(&ended);
-                    store.append(now(), vec![ended]).await?;
-                    shared.close_all().await;
-                    work.abort_all();
-                    return Ok(report);
-                }
-                Task::Wait { host, serial, pause_ms } => {
-                    let inputs = shared.inputs.clone();
-                    work.spawn(async move {
-                        tokio::time::sleep(Duration::from_millis(pause_ms)).await;
-                        let _ = inputs.send(Input::Timer { host, serial }).await;
-                    });
-                }
-                Task::Start { host, attempt } => {
-                    let owner = (host.clone(), attempt.clone());
-                    let handle = work.spawn(Arc::clone(&shared).start(host, attempt));
-                    owners.insert(handle.id(), owner);
-                }
-                Task::Attach { host, attempt } => {
-                    let owner = (host.clone(), attempt.clone());
-                    let handle = work.spawn(Arc::clone(&shared).attach(host, attempt));
-                    owners.insert(handle.id(), owner);
-                }
-                Task::Exec { host, attempt } => {
-                    let owner = (host.clone(), attempt.clone());
-                    let handle = work.spawn(Arc::clone(&shared).exec(host, attempt));
-                    owners.insert(handle.id(), owner);
-                }
-                Task::Acknowledge { host, attempt } => {
-                    let owner = (host.clone(), attempt.clone());
-                    let handle = work.spawn(Arc::clone(&shared).acknowledge(host, attempt));
-                    owners.insert(handle.id(), owner);
-                }
+                task => self.carry_out(task).await?,
             }
         }
-        let input = tokio::select! {
-            Some(input) = received.recv() => Some(input),
-            Some(joined) = work.join_next_with_id() => match joined {
-                Ok((id, ())) => { owners.remove(&id); None }
-                Err(error) => owners.remove(&error.id()).map(|(host, attempt)| Input::Lost {
-                    host,
-                    attempt,
-                    why: format!("an internal error: {error}"),
-                }),
-            },
-            first = interrupts.next() => {
-                let under_way: Vec<HostName> = run.in_flight().into_iter().cloned().collect();
-                shared.execution.progress.print(&interrupt::message(first, &under_way, shared.execution.command.is_some()));
-                if !first && !shared.abandoned.send_replace(true) && shared.execution.command.is_some() {
-                    // Those that have begun hand over what they printed, and end; then the rest is left.
-                    let inputs = shared.inputs.clone();
-                    work.spawn(async move {
-                        tokio::time::sleep(FAREWELL).await;
-                        let _ = inputs.send(Input::Abandon).await;
-                    });
-                    None
-                } else {
-                    Some(if first { Input::Cancel } else { Input::Abandon })
-                }
+        self.close_idle();
+        Ok(())
+    }
+
+    async fn carry_out(&mut self, task: Task) -> Result<(), StoreError> {
+        let shared = Arc::clone(&self.shared);
+        match task {
+            Task::Intend { .. } => unreachable!("these are taken together, by the caller"),
+            Task::End {
+                host,
+                attempt,
+                outcome,
+                settle,
+            } => {
+                self.ended.insert(host.clone());
+                shared.end(host, attempt, outcome, settle, &mut self.report).await?;
             }
-        };
-        if let Some(input) = input {
-            if let Input::JobOver { host, report: job } = &input {
-                shared.record_job(host, job, &mut report).await?;
+            Task::Void { host, attempt } => shared.void(&host, attempt, &mut self.report).await?,
+            Task::Finish { recap } => {
+                let ended = Event::RunEnded {
+                    run: shared.execution.run.clone(),
+                    recap,
+                };
+                self.report.apply(&ended);
+                shared.execution.store.append(now(), vec![ended]).await?;
             }
-            queue.extend(run.handle(input));
+            Task::Wait { host, serial, pause_ms } => {
+                self.work.spawn(async move {
+                    tokio::time::sleep(Duration::from_millis(pause_ms)).await;
+                    shared.say(Input::Timer { host, serial }).await;
+                });
+            }
+            Task::Start { host, attempt } => self.own(&host, &attempt, Shared::start),
+            Task::Attach { host, attempt } => self.own(&host, &attempt, Shared::attach),
+            Task::Exec { host, attempt } => self.own(&host, &attempt, Shared::exec),
+            Task::Acknowledge { host, attempt } => self.own(&host, &attempt, Shared::acknowledge),
         }
+        Ok(())
+    }
+
+    /// Lets a task work for a host; if it panics, the attempt is lost and nothing else.
+    fn own<F>(&mut self, host: &HostName, attempt: &AttemptId, work: impl FnOnce(Arc<Shared>, HostName, AttemptId) -> F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let future = work(Arc::clone(&self.shared), host.clone(), attempt.clone());
+        let handle = self.work.spawn(future);
+        self.owners.insert(handle.id(), (host.clone(), attempt.clone()));
+    }
+
+    fn joined(&mut self, joined: Result<(tokio::task::Id, ()), JoinError>) -> Option<Input> {
+        match joined {
+            Ok((id, ())) => {
+                self.owners.remove(&id);
+                self.close_idle();
+                None
+            }
+            Err(error) => {
+                let (host, attempt) = self.owners.remove(&error.id())?;
+                let why = format!("an internal error: {error}");
+                Some(Input::Lost { host, attempt, why })
+            }
+        }
+    }
+
+    /// Closes the sessions of hosts that ended and for which nobody works any more. (An acknowledgement that follows the
+    /// end uses the session once more.)
+    fn close_idle(&mut self) {
+        let owners = &self.owners;
+        let idle = self
+            .ended
+            .extract_if(|host| !owners.values().any(|(busy, _)| busy == host));
+        for host in idle {
+            self.work.spawn(Arc::clone(&self.shared).close(host));
+        }
+    }
+
+    fn interrupted(&mut self, first: bool) -> Option<Input> {
+        let shared = &self.shared;
+        let command = shared.execution.command.is_some();
+        let under_way: Vec<HostName> = self.run.in_flight().into_iter().cloned().collect();
+        shared
+            .execution
+            .progress
+            .print(&interrupt::message(first, &under_way, command));
+        if first {
+            return Some(Input::Cancel);
+        }
+        if shared.abandoned.send_replace(true) || !command {
+            return Some(Input::Abandon);
+        }
+        // Those that have begun hand over what they printed, and end; then the rest is left.
+        let inputs = shared.inputs.clone();
+        self.work.spawn(async move {
+            tokio::time::sleep(FAREWELL).await;
+            let _ = inputs.send(Input::Abandon).await;
+        });
+        None
     }
 }
 
@@ -243,38 +309,61 @@ impl Shared {
         &self.execution.hosts[host]
     }
 
-    /// Makes intents durable; from then on the jobs may have been started, whatever we hear.
+    /// Makes intents durable; from then on the jobs may have been started, whatever we hear. A host whose lease is no
+    /// longer ours is refused by itself: it ends nobody else's run.
     async fn intend(&self, intents: Vec<Task>, report: &mut Report) -> Result<Vec<Input>, StoreError> {
-        let run = &self.execution.run;
-        let mut events = Vec::new();
         let mut inputs = Vec::new();
+        let mut intended = Vec::new();
         for task in intents {
             let Task::Intend { host, attempt } = task else { continue };
             self.execution.progress.begin(&host);
-            events.push(match &self.work(&host).assignment {
-                Assignment::Job(job) => Event::AttemptIntended(Intent {
-                    run: run.clone(),
-                    host: host.clone(),
-                    machine: job.machine.clone(),
-                    attempt: attempt.clone(),
-                    epoch: job.epoch,
-                    plan: self.execution.plan.clone(),
-                    steps: job.body.steps.clone(),
-                    restarts: job.body.restarts.clone(),
-                }),
-                Assignment::Command | Assignment::Collect => Event::CommandIntended {
-                    run: run.clone(),
-                    host: host.clone(),
-                    attempt: attempt.clone(),
-                },
-            });
+            match self.execution.lost.of(&host) {
+                Some(lost) => inputs.push(fenced(host, attempt, lost.to_string())),
+                None => intended.push((self.intent(&host, &attempt), host, attempt)),
+            }
+        }
+        loop {
+            let events: Vec<Event> = intended.iter().map(|(event, ..)| event.clone()).collect();
+            match self.execution.store.append(now(), events).await {
+                Ok(_) => break,
+                Err(error) => {
+                    let StoreError::Fenced { host: of, .. } = &error else {
+                        return Err(error);
+                    };
+                    // None of them is recorded: the others once more, without this one.
+                    let place = intended.iter().position(|(_, host, _)| host == of);
+                    let Some(place) = place else { return Err(error) };
+                    let (_, host, attempt) = intended.remove(place);
+                    inputs.push(fenced(host, attempt, error.to_string()));
+                }
+            }
+        }
+        for (event, host, attempt) in intended {
+            report.apply(&event);
             inputs.push(Input::Intended { host, attempt });
         }
-        for event in &events {
-            report.apply(event);
-        }
-        self.execution.store.append(now(), events).await?;
         Ok(inputs)
+    }
+
+    fn intent(&self, host: &HostName, attempt: &AttemptId) -> Event {
+        let run = self.execution.run.clone();
+        match &self.work(host).assignment {
+            Assignment::Job(job) => Event::AttemptIntended(Intent {
+                run,
+                host: host.clone(),
+                machine: job.machine.clone(),
+                attempt: attempt.clone(),
+                epoch: job.epoch,
+                plan: self.execution.plan.clone(),
+                steps: job.body.steps.clone(),
+                restarts: job.body.restarts.clone(),
+            }),
+            Assignment::Command | Assignment::Collect => Event::CommandIntended {
+                run,
+                host: host.clone(),
+                attempt: attempt.clone(),
+            },
+        }
     }
 
     async fn record_job(&self, host: &HostName, job: &JobReport, report: &mut Report) -> Result<(), StoreError> {
@@ -332,7 +421,6 @@ impl Shared {
         for event in &events {
             report.apply(event);
         }
-        // The session stays open: the acknowledgement that follows uses it, and closes it.
         self.execution.store.append(now(), events).await.map(drop)
     }
 
@@ -343,25 +431,36 @@ impl Shared {
             end: None,
             steps: Vec::new(),
         };
+        self.voided.entry(host.clone()).or_default().push(job.attempt.clone());
         self.record_job(host, &job, report).await
     }
 
-    async fn close(&self, host: &HostName) {
-        if let Some((_, session)) = self.sessions.remove(host) {
+    /// Closes the sessions of hosts.
+    async fn close(self: Arc<Self>, host: HostName) {
+        if let Some((_, session)) = self.sessions.remove(&host) {
             self.execution.fleet.close(unlocked(session)).await;
         }
     }
 
-    async fn close_all(&self) {
+    async fn close_all(self: Arc<Self>) {
         let hosts: Vec<HostName> = self.sessions.iter().map(|entry| entry.key().clone()).collect();
-        for host in hosts {
-            self.close(&host).await;
-        }
+        let mut closing: JoinSet<()> = hosts.into_iter().map(|host| Arc::clone(&self).close(host)).collect();
+        while closing.join_next().await.is_some() {}
     }
 
     async fn say(&self, input: Input) {
         // The loop that receives is gone only when the run is over.
         let _ = self.inputs.send(input).await;
+    }
+}
+
+/// What the run is told of a host whose lease is no longer ours.
+fn fenced(host: HostName, attempt: AttemptId, detail: String) -> Input {
+    Input::Refused {
+        host,
+        attempt,
+        kind: RefusalKind::Epoch,
+        detail,
     }
 }
 

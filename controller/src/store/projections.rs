@@ -268,6 +268,11 @@ impl<'p> Projector<'p> {
                 .await;
                 self.fail(done).map(drop)
             }
+            // A job that is gone says nothing of what the machine is held for.
+            Event::Resolved {
+                how: Resolution::JobDropped { .. },
+                ..
+            } => Ok(()),
             Event::Resolved {
                 host,
                 address: None,

@@ -580,8 +580,22 @@ fn another_machine_under_the_name_is_refused() {
         assert!(plan.refusals[0].message.contains("re-imaged"), "{:?}", plan.refusals);
     }
     let mut two = [host.plan(&[], Mode::Converge), host.plan(&[], Mode::Converge)];
-    refuse_shared_machines(&mut two);
+    refuse_shared_machines(&mut two, &BTreeMap::new());
     assert!(two.iter().all(|plan| plan.refusals.len() == 1));
+}
+
+// REVIEW H12
+#[test]
+fn a_host_that_claims_the_machine_of_another_one_is_refused_alone() {
+    let host = Host::new();
+    let mut two = [host.plan(&[], Mode::Converge), host.plan(&[], Mode::Converge)];
+    two[0].host = "owner".into();
+    two[1].host = "claimant".into();
+    let before = two.clone().map(|plan| plan.refusals.len());
+    let bound = BTreeMap::from([("owner".into(), machine())]);
+    refuse_shared_machines(&mut two, &bound);
+    assert_eq!(two[0].refusals.len(), before[0], "{:?}", two[0].refusals);
+    assert_eq!(two[1].refusals.len(), before[1] + 1, "{:?}", two[1].refusals);
 }
 
 #[test]

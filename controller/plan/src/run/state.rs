@@ -323,7 +323,12 @@ impl Run {
                 self.go(at, State::Done);
             }
             State::Ending(_) => self.go(at, State::Done),
-            State::Waiting | State::Intending(_) | State::Backoff { .. } | State::Lost { .. } | State::Done => {}
+            // The intent itself was refused, because another controller has the host: nothing is recorded, nothing sent.
+            State::Intending(_) => {
+                self.end(at, None, Outcome::Refused { kind, detail }, false, tasks);
+                self.go(at, State::Done);
+            }
+            State::Waiting | State::Backoff { .. } | State::Lost { .. } | State::Done => {}
         }
     }
 
@@ -367,16 +372,16 @@ impl Run {
             }
             (_, None) if again => self.intend(at, tasks),
             (_, Some(stop)) => {
-                self.end(at, Some(attempt), stop.outcome(), false, tasks);
-                self.go(at, State::Done);
+                self.end(at, Some(attempt.clone()), stop.outcome(), false, tasks);
+                self.acknowledge(at, attempt, tasks);
             }
             (_, None) => {
                 let why = Unreached::new(
                     UnreachableKind::ConnectionLost,
                     "the connection was lost during every transfer",
                 );
-                self.end(at, Some(attempt), Outcome::Unreachable(why), false, tasks);
-                self.go(at, State::Done);
+                self.end(at, Some(attempt.clone()), Outcome::Unreachable(why), false, tasks);
+                self.acknowledge(at, attempt, tasks);
             }
         }
     }
@@ -473,7 +478,7 @@ impl Run {
         self.tally.count(&outcome);
         if outcome.is_bad() {
             self.bad += 1;
-            if self.limits.max_failures.is_some_and(|max| self.bad > max) {
+            if self.limits.max_failures.is_some_and(|max| self.bad >= max) {
                 self.stopped.get_or_insert(Stop::MaxFailures);
             }
         }
