@@ -19,6 +19,8 @@ use crate::program::Nonce;
 pub const LINE_BYTES_MAX: usize = 64 * 1024;
 /// The longest blob: old text is cut at this by the host, a step's output at 4 KiB.
 pub const BLOB_BYTES_MAX: usize = 64 * 1024;
+/// The longest id, digest or key: a SHA-256 with its `sha256:` has 71.
+const NAME_BYTES_MAX: usize = 80;
 /// The longest reply, noise included. A host with 1000 resources and 1 MiB of old text stays below 2 MiB.
 pub const REPLY_BYTES_MAX: usize = 8 * 1024 * 1024;
 
@@ -475,17 +477,15 @@ fn parse(line: &str) -> Option<Line> {
     let (keyword, rest) = cut(line);
     let record = match keyword {
         "ready" => Record::Ready,
-        "have" => Record::Have {
-            sha256: rest.to_owned(),
-        },
+        "have" => Record::Have { sha256: name(rest)? },
         "fact" => {
             let (key, value) = cut(rest);
             Record::Fact {
-                key: key.to_owned(),
+                key: name(key)?,
                 value: value.to_owned(),
             }
         }
-        "machine" => Record::Machine { id: rest.to_owned() },
+        "machine" => Record::Machine { id: name(rest)? },
         "epoch" => Record::Epoch {
             epoch: rest.parse().ok()?,
         },
@@ -497,7 +497,7 @@ fn parse(line: &str) -> Option<Line> {
             let (key, value) = cut(rest);
             Record::Attr {
                 id: id.parse().ok()?,
-                key: key.to_owned(),
+                key: name(key)?,
                 value: value.to_owned(),
             }
         }
@@ -508,14 +508,14 @@ fn parse(line: &str) -> Option<Line> {
         "job" => {
             let (attempt, state) = cut(rest);
             Record::Job {
-                attempt: attempt.to_owned(),
+                attempt: name(attempt)?,
                 state: JobState::from_word(state)?,
             }
         }
         "begin" => {
             let (attempt, index) = cut(rest);
             Record::Begin {
-                attempt: attempt.to_owned(),
+                attempt: name(attempt)?,
                 index: index.parse().ok()?,
             }
         }
@@ -534,10 +534,10 @@ fn parse(line: &str) -> Option<Line> {
             let (when, rest) = cut(rest);
             let (key, value) = cut(rest);
             Record::StepAttr {
-                attempt: attempt.to_owned(),
+                attempt: name(attempt)?,
                 index: index.parse().ok()?,
                 when: When::from_word(when)?,
-                key: key.to_owned(),
+                key: name(key)?,
                 value: value.to_owned(),
             }
         }
@@ -548,25 +548,25 @@ fn parse(line: &str) -> Option<Line> {
             let (seconds, rest) = cut(rest);
             let (digest, detail) = cut(rest);
             Record::Step {
-                attempt: attempt.to_owned(),
+                attempt: name(attempt)?,
                 index: index.parse().ok()?,
                 status: StepStatus::from_word(status)?,
                 seconds: seconds.parse().ok()?,
-                before_digest: (digest != "-").then(|| digest.to_owned()),
+                before_digest: if digest == "-" { None } else { Some(name(digest)?) },
                 detail: detail.to_owned(),
             }
         }
         "output" => {
             let (attempt, rest) = cut(rest);
             let (index, length) = cut(rest);
-            let of = BlobOf::Output(attempt.to_owned(), index.parse().ok()?);
+            let of = BlobOf::Output(name(attempt)?, index.parse().ok()?);
             return Some(Line::Blob(of, length.parse().ok()?));
         }
         "end" => {
             let (attempt, rest) = cut(rest);
             let (end, detail) = cut(rest);
             Record::End {
-                attempt: attempt.to_owned(),
+                attempt: name(attempt)?,
                 end: JobEnd::from_word(end)?,
                 detail: detail.to_owned(),
             }
@@ -578,13 +578,17 @@ fn parse(line: &str) -> Option<Line> {
                 detail: detail.to_owned(),
             }
         }
-        "acked" => Record::Acked {
-            attempt: rest.to_owned(),
-        },
+        "acked" => Record::Acked { attempt: name(rest)? },
         "done" => Record::Done,
         _ => return None,
     };
     Some(Line::Record(record))
+}
+
+/// Takes an id, a digest or a key: they go into paths, tables and terminals, so they are plain names or nothing.
+fn name(text: &str) -> Option<String> {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:".contains(&byte);
+    ((1..=NAME_BYTES_MAX).contains(&text.len()) && text.bytes().all(is_plain)).then(|| text.to_owned())
 }
 
 /// Cuts at the first space; without one, all is the first field.

@@ -125,3 +125,33 @@ proptest! {
         prop_assert_eq!(decoder.failed().cloned(), failed);
     }
 }
+
+// REVIEW D3
+#[test]
+fn an_id_or_a_key_that_is_no_plain_name_is_not_taken() {
+    let long = "a".repeat(81);
+    for odd in ["", "\u{1b}[2J", "../a", "a\u{202e}b", "\u{9b}1m", "é", &long] {
+        for line in [
+            format!("@ machine {odd}\n"),
+            format!("@ fact {odd} v\n"),
+            format!("@ attr 1 {odd} v\n"),
+            format!("@ job {odd} done\n"),
+            format!("@ begin {odd} 1\n"),
+            format!("@ step {odd} 1 changed 0 - -\n"),
+            format!("@ stepattr a1 1 before {odd} v\n"),
+            format!("@ have {odd}\n"),
+            format!("@ acked {odd}\n"),
+        ] {
+            let (records, _) = decode(&said(&line));
+            let shown = format!("{records:?}");
+            assert!(odd.is_empty() || !shown.contains(odd), "{line:?}: {shown}");
+            assert!(
+                !records.iter().any(|record| matches!(
+                    record,
+                    Record::Machine { .. } | Record::Fact { .. } | Record::Attr { .. } | Record::Job { .. }
+                )),
+                "{line:?}: {shown}"
+            );
+        }
+    }
+}

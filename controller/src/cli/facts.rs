@@ -6,7 +6,7 @@ use crate::cli::{fleet, open_store, planning, store_error, tell_traffic};
 use crate::load::{Project, Scope};
 use crate::observe::observe;
 use crate::view::fold::fold;
-use crate::view::sanitize::one_line;
+use crate::view::sanitize::Untrusted;
 use crate::view::terminal::{BOLD, data, data_line, paint};
 use holdfast_plan::planner::Mode;
 use std::collections::BTreeMap;
@@ -46,7 +46,7 @@ pub async fn run(global: &Global, args: &PatternArgs) -> CliResult<i32> {
             let lines = facts
                 .0
                 .iter()
-                .map(|(key, value)| format!("  {key:<18} {}\n", one_line(value)));
+                .map(|(key, value)| format!("  {:<18} {}\n", Untrusted(key), Untrusted(value)));
             (host.clone(), lines.collect::<String>())
         });
         for block in fold(texts) {

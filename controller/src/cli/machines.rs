@@ -6,7 +6,7 @@ use crate::cli::error::{CliError, CliResult};
 use crate::cli::{open_store, store_error};
 use crate::load::{Project, Scope};
 use crate::now;
-use crate::view::sanitize::one_line;
+use crate::view::sanitize::Untrusted;
 use crate::view::terminal::{data, data_line};
 use crate::view::time::ago;
 use comfy_table::{Table, presets};
@@ -87,7 +87,7 @@ pub async fn run(global: &Global, args: &MachinesArgs) -> CliResult<i32> {
             ledger.entries.len().to_string(),
             ledger.owed.len().to_string(),
             ago(machine.last_seen, now),
-            machine.machine.to_string(),
+            Untrusted(machine.machine.as_str()).to_string(),
         ]);
     }
     data(&format!("{table}\n"));
@@ -133,9 +133,9 @@ fn resources(ledger: &Ledger) -> Table {
             Some(before) => before.attributes.lines().collect::<Vec<_>>().join(", "),
         };
         table.add_row([
-            one_line(&entry.desired.address.to_string()),
+            Untrusted(&entry.desired.address.to_string()).to_string(),
             format!("{:?}", entry.phase).to_lowercase(),
-            one_line(&before),
+            Untrusted(&before).to_string(),
         ]);
     }
     table

@@ -1,6 +1,7 @@
 //! Where words go: stdout is data, stderr is progress and problems. Colours follow `NO_COLOR`, `CLICOLOR_FORCE` and
 //! whether the stream is a terminal (anstream decides).
 
+use crate::view::sanitize::screen;
 use anstyle::{AnsiColor, Style};
 use holdfast_plan::exit_code::ExitCode;
 use std::io::{IsTerminal, Write};
@@ -23,7 +24,7 @@ pub fn paint(style: Style, text: impl std::fmt::Display) -> String {
 
 /// Writes data to stdout. A closed pipe (`| head`) ends the program quietly, as other tools do.
 pub fn data(text: &str) {
-    write_or_leave(&mut anstream::stdout(), text.as_bytes(), "stdout");
+    write_or_leave(&mut anstream::stdout(), screen(text).as_bytes(), "stdout");
 }
 
 /// Writes a line of data to stdout.
@@ -33,7 +34,8 @@ pub fn data_line(text: &str) {
 
 /// Writes a line for people to stderr.
 pub fn note(text: &str) {
-    write_or_leave(&mut anstream::stderr(), format!("{text}\n").as_bytes(), "stderr");
+    let line = format!("{}\n", screen(text));
+    write_or_leave(&mut anstream::stderr(), line.as_bytes(), "stderr");
 }
 
 /// Writes bytes of a host to stdout as they are. Only for streams that are no terminal.
@@ -83,6 +85,7 @@ pub fn can_ask() -> bool {
 /// Asks for a `yes`; anything else is a no.
 pub fn ask(question: &str) -> std::io::Result<bool> {
     let mut stderr = anstream::stderr();
+    let question = screen(question);
     write!(stderr, "{question} Only 'yes' is accepted: ")?;
     stderr.flush()?;
     let mut answer = String::new();
