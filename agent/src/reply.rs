@@ -9,8 +9,10 @@
 //! NONCE text|output ... BYTES     -> so many bytes and a newline follow -> Record with the bytes
 //! ```
 
+mod limits;
 mod run_start;
 
+pub use limits::{ATTRIBUTES_BYTES_MAX, FACTS_BYTES_MAX, FACTS_MAX, JOBS_MAX, OUTPUT_BYTES_MAX, RECORDS_MAX};
 pub use run_start::RunStart;
 
 use crate::program::Nonce;
@@ -286,6 +288,14 @@ pub enum ReplyError {
         /// So many bytes.
         announced: u64,
     },
+    /// There is more of a kind than a host has.
+    #[error("the host's reply has more than {max} {what}")]
+    TooMuch {
+        /// Of what.
+        what: &'static str,
+        /// The limit.
+        max: usize,
+    },
     /// The reply is too long.
     #[error("the host's reply is longer than {REPLY_BYTES_MAX} bytes")]
     Reply,
@@ -304,6 +314,7 @@ pub struct Decoder {
     buffer: Vec<u8>,
     state: State,
     total: usize,
+    counts: limits::Counts,
     failed: Option<ReplyError>,
 }
 
@@ -333,6 +344,7 @@ impl Decoder {
             buffer: Vec::new(),
             state: State::Line,
             total: 0,
+            counts: limits::Counts::default(),
             failed: None,
         }
     }
@@ -422,14 +434,16 @@ impl Decoder {
                                 format!("a blob of {length} bytes without its end").as_bytes(),
                             ));
                         }
-                        records.push(match of {
+                        let record = match of {
                             BlobOf::Text(id) => Record::Text { id, bytes: blob },
                             BlobOf::Output(attempt, index) => Record::Output {
                                 attempt,
                                 index,
                                 bytes: blob,
                             },
-                        });
+                        };
+                        self.counts.admit(&record)?;
+                        records.push(record);
                         self.state = State::Line;
                     }
                 }
@@ -451,6 +465,7 @@ impl Decoder {
         let text = String::from_utf8_lossy(line);
         match parse(&text).ok_or_else(|| malformed(line))? {
             Line::Record(record) => {
+                self.counts.admit(&record)?;
                 if record == Record::Done {
                     self.state = State::Over;
                 }

@@ -155,3 +155,40 @@ fn an_id_or_a_key_that_is_no_plain_name_is_not_taken() {
         }
     }
 }
+
+// REVIEW D4
+#[test]
+fn a_host_that_says_more_of_a_kind_than_a_host_has_is_not_read_on() {
+    use holdfast_agent::reply::{ATTRIBUTES_BYTES_MAX, FACTS_BYTES_MAX, FACTS_MAX, JOBS_MAX, RECORDS_MAX};
+    let lines = |count: usize, line: fn(usize) -> String| (0..=count).map(line).collect::<String>();
+    for (what, text) in [
+        ("facts", lines(FACTS_MAX, |n| format!("@ fact f{n} v\n"))),
+        (
+            "bytes of facts",
+            lines(FACTS_BYTES_MAX / 1024, |n| {
+                format!("@ fact f{n} {}\n", "v".repeat(1024))
+            }),
+        ),
+        (
+            "bytes of attributes of one resource",
+            lines(ATTRIBUTES_BYTES_MAX / 1024, |_| {
+                format!("@ attr 7 line {}\n", "v".repeat(1024))
+            }),
+        ),
+        ("jobs", lines(JOBS_MAX, |n| format!("@ job a{n} running\n"))),
+        ("lines", lines(RECORDS_MAX, |_| "@ forks 1\n".to_owned())),
+        (
+            "bytes of one step's output",
+            format!("@ output a1 1 9000\n{}\n", "v".repeat(9000)),
+        ),
+    ] {
+        let (_, failed) = decode(&said(&text));
+        assert!(
+            matches!(failed, Some(ReplyError::TooMuch { what: found, .. }) if found == what),
+            "{what}: {failed:?}"
+        );
+    }
+    // A large fleet's host is well within them.
+    let honest = lines(30_000, |n| format!("@ attr {} mode 0644\n", n / 10)) + "@ done\n";
+    assert_eq!(decode(&said(&honest)).1, None);
+}

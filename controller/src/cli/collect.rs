@@ -36,6 +36,22 @@ use std::collections::BTreeMap;
 /// memory as a whole.
 const BATCH: usize = 64;
 
+/// Reports taken from one host at a time: an agent keeps a thousand, and a few may come meanwhile.
+const REPORTS_MAX: u64 = 1_200;
+
+/// Bytes taken from one host at a time: an agent keeps 16 MiB, and the last report may be one too many.
+const REPORTS_BYTES_MAX: usize = 18 * 1024 * 1024;
+
+/// The longest id of a spool: a UUID has 36 letters.
+const SPOOL_BYTES_MAX: usize = 64;
+
+/// The highest number that a report may have: one a second for thirty thousand years. What is above is no count.
+const NUMBER_MAX: u64 = 1 << 40;
+
+/// Bytes of one report's attributes that enter the record. What the agent itself sends is within it: a host with a
+/// thousand resources tells some 100 KiB.
+const RECORDED_BYTES_MAX: usize = 1024 * 1024;
+
 /// What was taken from one host.
 #[derive(Debug, Default)]
 struct Taken {
@@ -43,6 +59,8 @@ struct Taken {
     lost: u64,
     /// Reports that tell only that the probes failed, or that can't be read; the last one's reason.
     unreadable: Option<String>,
+    /// Whether there was more than is taken at a time.
+    more: bool,
     /// Why the new probes were not taken.
     unpushed: Option<TransportError>,
 }
@@ -123,6 +141,10 @@ async fn take_all(
 ) -> Result<Taken, Missed> {
     let doing = |error| Missed::Store(store_error(&error));
     let status = session.status().await?;
+    // It is stored with each report: an id, and nothing that a host likes to say.
+    if status.spool.len() > SPOOL_BYTES_MAX || !status.spool.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(broken("its spool has no plain id").into());
+    }
     // Reports are dated by the host's clock, and compared with what we saw by ours.
     let ahead_ms = status.now_ms.map_or(0, |theirs| theirs.saturating_sub(now().0));
     let mut taken = Taken::default();
@@ -132,14 +154,13 @@ async fn take_all(
         .filter(|report| report.machine == *machine && report.spool == status.spool);
     let after = in_spool.map(|report| report.number).max().unwrap_or(0);
     let mut collection = session.collect(Some((&status.spool, after))).await?;
-    let mut last = after;
+    let mut intake = Intake::after(&status.spool, after);
     let mut events = Vec::new();
     while let Some(report) = collection.next().await? {
-        // Unique and in order is what the store relies on.
-        if report.spool != status.spool || report.seq <= last {
-            return Err(broken("its reports are not in order, or of another spool").into());
+        if !intake.admits(&report)? {
+            taken.more = true;
+            break;
         }
-        last = report.seq;
         let (event, unreadable) = recorded(store, host, machine, &report, ahead_ms).await?;
         taken.unreadable = unreadable.or(taken.unreadable);
         taken.recorded += 1;
@@ -148,24 +169,66 @@ async fn take_all(
             store.append(now(), std::mem::take(&mut events)).await.map_err(doing)?;
         }
     }
-    let end = collection
-        .end()
-        .cloned()
-        .ok_or_else(|| broken("it ended a collection without saying so"))?;
+    let end = collection.end().cloned();
+    // Drops the wire if there is more to come: what is said on it is not read.
+    drop(collection);
     if !events.is_empty() {
         store.append(now(), events).await.map_err(doing)?;
     }
-    if end.spool != status.spool {
-        return Err(broken("its spool was replaced while it was collected; collect again").into());
-    }
-    taken.lost = end.lost;
-    // Numbers above the last report that came are of lost ones.
-    let newest = last.max(end.newest_seq);
+    let newest = match end {
+        Some(end) if end.spool != status.spool => {
+            return Err(broken("its spool was replaced while it was collected; collect again").into());
+        }
+        // Numbers above the last report that came are of lost ones.
+        Some(end) if end.newest_seq <= NUMBER_MAX => {
+            taken.lost = end.lost;
+            intake.last.max(end.newest_seq)
+        }
+        None if taken.more => intake.last,
+        _ => return Err(broken("it ended a collection without saying so").into()),
+    };
     if newest > 0 {
-        session.ack(&end.spool, newest).await?;
+        session.ack(&status.spool, newest).await?;
     }
     taken.unpushed = probes::push(session, &status, probes, None).await.err();
     Ok(taken)
+}
+
+/// What is taken of one host's reports at a time: in order, once, and no more than an agent can have.
+struct Intake<'s> {
+    spool: &'s str,
+    last: u64,
+    reports: u64,
+    bytes: usize,
+}
+
+impl<'s> Intake<'s> {
+    fn after(spool: &'s str, last: u64) -> Self {
+        Self {
+            spool,
+            last,
+            reports: 0,
+            bytes: 0,
+        }
+    }
+
+    /// Tells whether the next report is taken; `false` if it is one too many. Unique and in order is what the store
+    /// relies on.
+    fn admits(&mut self, report: &Report) -> Result<bool, TransportError> {
+        if report.spool != self.spool || report.seq <= self.last {
+            return Err(broken("its reports are not in order, or of another spool"));
+        }
+        if report.seq > NUMBER_MAX {
+            return Err(broken("a report has a number that no agent reaches"));
+        }
+        if self.reports == REPORTS_MAX || self.bytes + report.bytes.len() > REPORTS_BYTES_MAX {
+            return Ok(false);
+        }
+        self.last = report.seq;
+        self.reports += 1;
+        self.bytes += report.bytes.len();
+        Ok(true)
+    }
 }
 
 fn broken(what: &str) -> TransportError {
@@ -213,7 +276,20 @@ async fn resources(store: &Store, report: &Report) -> CliResult<Result<BTreeMap<
     else {
         return Ok(Err(format!("its probes ({}) are not known here", report.probes_digest)));
     };
-    Ok(attributes(report).map(|mut found| {
+    let found = attributes(report).and_then(|found| {
+        let bytes: usize = found
+            .values()
+            .flat_map(|one| &one.0)
+            .map(|(key, value)| key.len() + value.len())
+            .sum();
+        match bytes {
+            0..=RECORDED_BYTES_MAX => Ok(found),
+            _ => Err(format!(
+                "its attributes have {bytes} bytes; the limit is {RECORDED_BYTES_MAX}"
+            )),
+        }
+    });
+    Ok(found.map(|mut found| {
         let named = addresses.into_iter().zip(0u32..);
         named
             .filter_map(|(address, id)| Some((address, found.remove(&id)?)))
@@ -263,7 +339,8 @@ fn tell(taken: &[(HostName, Result<Taken, Missed>)], json: bool) {
 fn row(host: &HostName, result: &Result<Taken, Missed>) -> serde_json::Value {
     match result {
         Ok(taken) => serde_json::json!({
-            "host": host, "recorded": taken.recorded, "lost": taken.lost, "unreadable": taken.unreadable,
+            "host": host, "recorded": taken.recorded, "lost": taken.lost, "more": taken.more,
+            "unreadable": taken.unreadable,
         }),
         Err(Missed::Host(error)) => serde_json::json!({ "host": host, "outcome": outcomes::unreachable(error) }),
         Err(Missed::NoMachine) => serde_json::json!({ "host": host, "machine": null }),
@@ -282,6 +359,11 @@ fn line(result: &Result<Taken, Missed>) -> String {
                     taken.lost
                 ));
             }
+            if taken.more {
+                line.push_str(
+                    "; there is more than an agent keeps: collect again, and look at that host if it never ends",
+                );
+            }
             if let Some(why) = &taken.unreadable {
                 line.push_str(&format!("; not all of them say how resources are: {why}"));
             }
@@ -294,5 +376,53 @@ fn line(result: &Result<Taken, Missed>) -> String {
         Err(Missed::Host(error)) => error.to_string(),
         // Our own failure ends the command before anything is told.
         Err(Missed::Store(_)) => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report(seq: u64, bytes: usize) -> Report {
+        Report {
+            spool: "s".to_owned(),
+            seq,
+            bytes: vec![b'x'; bytes].into(),
+            ..Report::default()
+        }
+    }
+
+    // REVIEW H16
+    #[test]
+    fn an_agent_that_never_stops_reporting_is_bounded_at_each_collect() {
+        let mut intake = Intake::after("s", 7);
+        let taken = (8..)
+            .take_while(|seq| intake.admits(&report(*seq, 1)).expect("in order"))
+            .count();
+        assert_eq!(taken, 1_200, "an agent keeps a thousand");
+        assert_eq!(intake.last, 1_207, "what was taken is acknowledged, and no more");
+        let mut intake = Intake::after("s", 0);
+        let large = 2 * 1024 * 1024;
+        let taken = (1..)
+            .take_while(|seq| intake.admits(&report(*seq, large)).expect("in order"))
+            .count();
+        assert_eq!(taken, 9, "18 MiB of 2 MiB each");
+    }
+
+    // REVIEW H16
+    #[test]
+    fn a_report_is_taken_only_in_order_and_under_a_number_that_counts() {
+        let mut intake = Intake::after("s", 7);
+        assert!(intake.admits(&report(7, 1)).is_err());
+        assert!(
+            intake.admits(&report(u64::MAX, 1)).is_err(),
+            "it would be the last one for ever"
+        );
+        assert!(intake.admits(&report(9, 1)).expect("lost ones leave gaps"));
+        let other = Report {
+            spool: "t".to_owned(),
+            ..report(10, 1)
+        };
+        assert!(intake.admits(&other).is_err());
     }
 }

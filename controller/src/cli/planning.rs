@@ -10,6 +10,7 @@ use crate::transport::Target;
 use crate::view::fold;
 use crate::view::sanitize::one_line;
 use crate::view::terminal::{DIM, RED, note, paint};
+use crate::view::words;
 use crate::{SystemIds, now};
 use holdfast_inventory::HostName;
 use holdfast_plan::change::{Action, Change, Plan, Reason};
@@ -18,6 +19,7 @@ use holdfast_plan::event::Event;
 use holdfast_plan::ids::PlanId;
 use holdfast_plan::ledger::{Ledger, LedgerEntry};
 use holdfast_plan::lifecycle::Phase;
+use holdfast_plan::observation::Attributes;
 use holdfast_plan::outcome::Outcome;
 use holdfast_plan::planner::{Mode, PlanInput, plan_host, refuse_shared_machines};
 use holdfast_plan::resource::DesiredResource;
@@ -156,7 +158,7 @@ async fn record_drift(store: &Store, plan: &Plan, known: &BTreeMap<HostName, Kno
         for change in &host.changes {
             match (&change.reason, phase(&change.address)) {
                 (Reason::Drifted { .. }, Some(Phase::Ready)) => {
-                    drifted.insert(change.address.clone(), change.observed.clone());
+                    drifted.insert(change.address.clone(), recorded(&change.observed));
                 }
                 (Reason::AlreadyAsDesired, Some(Phase::Drifted)) => mended.push(change.address.clone()),
                 _ => {}
@@ -175,6 +177,24 @@ async fn record_drift(store: &Store, plan: &Plan, known: &BTreeMap<HostName, Kno
         store.append(now(), events).await.map_err(|error| store_error(&error))?;
     }
     Ok(())
+}
+
+/// What the record keeps of the attributes of one drifted resource: the ledger needs none of them, people the first.
+const DRIFT_BYTES_MAX: usize = 4 * 1024;
+
+/// Leaves out what would let a host fill the store by differing in another way each time.
+fn recorded(observed: &Attributes) -> Attributes {
+    let mut bytes = 0;
+    let fits = |(key, value): &&(String, String)| {
+        bytes += key.len() + value.len();
+        bytes <= DRIFT_BYTES_MAX
+    };
+    let mut kept: Vec<_> = observed.0.iter().take_while(fits).cloned().collect();
+    let left_out = observed.0.len() - kept.len();
+    if left_out > 0 {
+        kept.push(("left_out".to_owned(), words::counted(left_out, "attribute")));
+    }
+    Attributes(kept)
 }
 
 /// Adds the bytes that ledgers refer to: undo scripts, and what drift is compared with.
@@ -235,4 +255,22 @@ pub fn document(planned: &Planned) -> serde_json::Value {
         .map(|(host, outcome)| serde_json::json!({ "host": host, "outcome": outcome, "message": outcome.message(), "hint": outcome.hint() }))
         .collect();
     serde_json::json!({ "schema": 1, "plan": planned.plan, "unobserved": unobserved })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // REVIEW D4
+    #[test]
+    fn a_host_that_differs_in_much_enters_the_record_with_little() {
+        let attribute = |n: usize| (format!("k{n}"), "v".repeat(1000));
+        let small = Attributes((0..3).map(attribute).collect());
+        assert_eq!(recorded(&small), small);
+        let large = recorded(&Attributes((0..100).map(attribute).collect()));
+        assert_eq!(large.0.len(), 5, "four, and that there is more: {large:?}");
+        assert_eq!(large.get("left_out"), Some("96 attributes"));
+        let one = recorded(&Attributes(vec![("line".to_owned(), "v".repeat(60_000))]));
+        assert_eq!(one.get("left_out"), Some("1 attribute"));
+    }
 }

@@ -2,6 +2,7 @@
 //! (`-eK=V`, `-ve K=V`, `--extra-var=K=V`) is one word here, and the values of secret flags never come in.
 
 use super::args::Cli;
+use crate::view::words;
 use clap::{ArgAction, ArgMatches, Command, CommandFactory};
 use std::sync::OnceLock;
 
@@ -75,11 +76,10 @@ fn spell(command: &Command, matches: &ArgMatches, spelled: &mut Vec<(usize, Vec<
             } else {
                 value.into_owned()
             };
-            let quoted = shlex::try_quote(&value).map_or_else(|_| LEFT_OUT.to_owned(), std::borrow::Cow::into_owned);
             let first = matches.indices_of(id).and_then(|mut places| places.next());
             let last = argument.is_last_set() && first == Some(place);
             let before = flag.clone().or_else(|| last.then(|| "--".to_owned()));
-            spelled.push((place, before.into_iter().chain([quoted]).collect()));
+            spelled.push((place, before.into_iter().chain([words::typed(&value)]).collect()));
         }
     }
 }
@@ -122,7 +122,7 @@ mod tests {
         }
         assert_eq!(
             recorded("holdfast apply -ve TOKEN=hunter2 -y"),
-            "holdfast apply --verbose --extra-var 'TOKEN=...' --yes"
+            "holdfast apply --verbose --extra-var TOKEN=... --yes"
         );
     }
 

@@ -53,6 +53,7 @@ contract!(
     projections_are_what_the_fold_of_the_events_says,
     a_refused_append_leaves_nothing_and_harms_no_neighbour,
     what_comes_again_is_recorded_once,
+    a_step_that_was_never_intended_enters_nothing,
     an_unknown_end_leaves_the_job_to_be_asked_for,
     a_host_is_bound_held_and_renewed,
     a_lease_is_held_expires_and_grows,
@@ -189,6 +190,30 @@ async fn what_comes_again_is_recorded_once(one: Store, two: Store) {
         one.events_of_run(&RunId("r1".to_owned())).await.expect("events").len(),
         5
     );
+}
+
+// REVIEW D4
+async fn a_step_that_was_never_intended_enters_nothing(one: Store, two: Store) {
+    let lease = one
+        .acquire(&["web".into()], 1_000, NOW)
+        .await
+        .expect("answered")
+        .remove(0)
+        .expect("free");
+    let begun = one
+        .append(NOW, vec![started("r"), intended("r", "a", lease.epoch)])
+        .await
+        .expect("recorded");
+    // Its intent has one step. A host that says it still runs could tell of new ones at each plan.
+    for index in [2, 3, u32::MAX] {
+        let event = step("a", index, StepStatus::Begun);
+        assert_eq!(two.append(NOW, vec![event]).await.expect("answered"), [begun[1]]);
+    }
+    assert_eq!(two.events(begun[1], 10).await.expect("read"), []);
+    two.append(NOW, vec![step("a", 1, StepStatus::Begun)])
+        .await
+        .expect("recorded");
+    assert_eq!(two.events(begun[1], 10).await.expect("read").len(), 1);
 }
 
 async fn an_unknown_end_leaves_the_job_to_be_asked_for(one: Store, two: Store) {

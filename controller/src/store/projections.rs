@@ -9,7 +9,7 @@ use super::leases::{epoch_of, signed};
 use super::ledgers::Loaded;
 use super::{Store, sqlite};
 use holdfast_inventory::HostName;
-use holdfast_plan::event::{Event, JobEnded, Record, Resolution};
+use holdfast_plan::event::{Event, Intent, JobEnded, Record, Resolution};
 use holdfast_plan::ids::{AttemptId, MachineId, PlanId, RunId, Timestamp};
 use holdfast_plan::observation::{StepReport, StepStatus};
 use holdfast_plan::outcome::Outcome;
@@ -107,6 +107,9 @@ impl<'p> Projector<'p> {
         attempt: &AttemptId,
         report: &StepReport,
     ) -> Result<Option<u64>> {
+        if let Some(seq) = self.not_intended(connection, attempt, report.index).await? {
+            return Ok(Some(seq));
+        }
         let row = sqlx::query("SELECT seq, report FROM steps WHERE attempt = $1 AND step = $2")
             .bind(attempt.as_str())
             .bind(report.index)
@@ -118,6 +121,24 @@ impl<'p> Projector<'p> {
         let goes_on = known.status == StepStatus::Begun
             && (report.status != StepStatus::Begun || (report.changing && !known.changing));
         Ok((!goes_on).then_some(seq.unsigned_abs()))
+    }
+
+    /// A step that its intent does not have is nothing that we asked for, and a host could tell of new ones for ever.
+    async fn not_intended(
+        &self,
+        connection: &mut SqliteConnection,
+        attempt: &AttemptId,
+        index: u32,
+    ) -> Result<Option<u64>> {
+        let row = sqlx::query("SELECT seq, intent FROM attempts WHERE attempt = $1 AND intent IS NOT NULL")
+            .bind(attempt.as_str())
+            .fetch_optional(connection)
+            .await;
+        let Some(row) = self.fail(row)? else { return Ok(None) };
+        let intent: Intent = decode("an intent", &self.fail(row.try_get::<Vec<u8>, _>("intent"))?)?;
+        let seq: i64 = self.fail(row.try_get("seq"))?;
+        let intended = intent.steps.iter().any(|step| step.index == index);
+        Ok((!intended).then_some(seq.unsigned_abs()))
     }
 
     async fn refuse_duplicate(
