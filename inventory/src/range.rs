@@ -10,6 +10,10 @@ use std::ops::Range;
 /// such as `web[1-999999999]` costs neither memory nor time.
 pub const NAMES_MAX: usize = 65_536;
 
+/// How many bytes all names of one range may have together: [`NAMES_MAX`] names as long as a host name may be, 63
+/// letters. What is longer is refused before it is built, not when a host of that name is.
+pub const NAMES_BYTES_MAX: usize = NAMES_MAX * 64;
+
 /// How many digits a number in a name may have: what fits 64 bits. A longer run of digits is text.
 const DIGITS_MAX: usize = 18;
 
@@ -56,6 +60,9 @@ pub enum RangeErrorKind {
     /// `[0:2]`, which Ansible reads as positions.
     #[error("`:` can't stand in a range")]
     Colon,
+    /// Names of more than [`NAMES_BYTES_MAX`] bytes in all.
+    #[error("the names of the range have more than {NAMES_BYTES_MAX} bytes in all")]
+    TooLongNames,
     /// More than [`NAMES_MAX`] names.
     #[error("the range stands for more than {NAMES_MAX} names")]
     TooMany,
@@ -75,7 +82,7 @@ impl RangeErrorKind {
                 Some("write both ends with as many digits: `[001-100]`, or no padding: `[1-100]`")
             }
             RangeErrorKind::Step => Some("list the numbers: `[0,2,4]`"),
-            RangeErrorKind::TooMany | RangeErrorKind::TooLong(_) => None,
+            RangeErrorKind::TooMany | RangeErrorKind::TooLong(_) | RangeErrorKind::TooLongNames => None,
         }
     }
 }
@@ -109,6 +116,13 @@ pub fn expand(word: &str) -> Result<Vec<String>, RangeError> {
         let numbers = numbers_of(&word[inside..close], inside)?;
         if names.len().saturating_mul(numbers.len()) > NAMES_MAX {
             return Err(error(open..close + 1, RangeErrorKind::TooMany));
+        }
+        // Each name is written once with each number, and what follows the last bracket to all of them.
+        let written = text.len() * names.len() + names.iter().map(String::len).sum::<usize>();
+        let bytes = written * numbers.len() + names.len() * numbers.iter().map(String::len).sum::<usize>();
+        let rest_bytes = (word.len() - close) * names.len() * numbers.len();
+        if bytes + rest_bytes > NAMES_BYTES_MAX {
+            return Err(error(open..close + 1, RangeErrorKind::TooLongNames));
         }
         names = names
             .iter()
@@ -316,6 +330,23 @@ fn continues(first: Number, last: Number, next: Number) -> bool {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    // REVIEW C13
+    #[test]
+    fn a_range_whose_names_would_fill_the_memory_is_refused_before_they_are_built() {
+        // 65,536 names of a megabyte each: 64 GiB.
+        for word in [
+            format!("{}[1-65536]", "a".repeat(1_000_000)),
+            format!("[1-65536]{}", "a".repeat(1_000_000)),
+            format!("x[1-256]{}[1-256]", "a".repeat(1_000_000)),
+        ] {
+            let error = expand(&word).expect_err("too long");
+            assert_eq!(error.kind, RangeErrorKind::TooLongNames);
+        }
+        // The longest names that hosts may have, as many as there may be.
+        let longest = format!("{}[10000-75535]", "a".repeat(58));
+        assert_eq!(expand(&longest).expect("within the limits").len(), NAMES_MAX);
+    }
 
     #[test]
     fn ranges_expand_as_nodeset_expands_them() {
