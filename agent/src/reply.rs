@@ -9,9 +9,11 @@
 //! NONCE text|output ... BYTES     -> so many bytes and a newline follow -> Record with the bytes
 //! ```
 
+mod error;
 mod limits;
 mod run_start;
 
+pub use error::ReplyError;
 pub use limits::{ATTRIBUTES_BYTES_MAX, FACTS_BYTES_MAX, FACTS_MAX, JOBS_MAX, OUTPUT_BYTES_MAX, RECORDS_MAX};
 pub use run_start::RunStart;
 
@@ -276,37 +278,6 @@ words! {
     }
 }
 
-/// A reply breaks the protocol or its limits: nothing more is read from it.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ReplyError {
-    /// A line is too long.
-    #[error("a line of the host's reply is longer than {LINE_BYTES_MAX} bytes")]
-    Line,
-    /// A blob is too long.
-    #[error("the host announced a blob of {announced} bytes; the limit is {BLOB_BYTES_MAX}")]
-    Blob {
-        /// So many bytes.
-        announced: u64,
-    },
-    /// There is more of a kind than a host has.
-    #[error("the host's reply has more than {max} {what}")]
-    TooMuch {
-        /// Of what.
-        what: &'static str,
-        /// The limit.
-        max: usize,
-    },
-    /// The reply is too long.
-    #[error("the host's reply is longer than {REPLY_BYTES_MAX} bytes")]
-    Reply,
-    /// A line begins with the nonce and is not of the protocol.
-    #[error("the host's reply has a line that is not understood: `{line}`")]
-    Malformed {
-        /// The line without the nonce, at most 200 characters, control characters escaped.
-        line: String,
-    },
-}
-
 /// Decodes one reply, however its bytes are cut into chunks.
 #[derive(Debug)]
 pub struct Decoder {
@@ -538,9 +509,9 @@ fn parse(line: &str) -> Option<Line> {
             let (attempt, rest) = cut(rest);
             let (index, digest) = cut(rest);
             Record::Applying {
-                attempt: attempt.to_owned(),
+                attempt: name(attempt)?,
                 index: index.parse().ok()?,
-                before_digest: (digest != "-").then(|| digest.to_owned()),
+                before_digest: digest_of(digest)?,
             }
         }
         "stepattr" => {
@@ -567,7 +538,7 @@ fn parse(line: &str) -> Option<Line> {
                 index: index.parse().ok()?,
                 status: StepStatus::from_word(status)?,
                 seconds: seconds.parse().ok()?,
-                before_digest: if digest == "-" { None } else { Some(name(digest)?) },
+                before_digest: digest_of(digest)?,
                 detail: detail.to_owned(),
             }
         }
@@ -604,6 +575,11 @@ fn parse(line: &str) -> Option<Line> {
 fn name(text: &str) -> Option<String> {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:".contains(&byte);
     ((1..=NAME_BYTES_MAX).contains(&text.len()) && text.bytes().all(is_plain)).then(|| text.to_owned())
+}
+
+/// Takes a digest; `-` stands for none.
+fn digest_of(text: &str) -> Option<Option<String>> {
+    if text == "-" { Some(None) } else { name(text).map(Some) }
 }
 
 /// Cuts at the first space; without one, all is the first field.
