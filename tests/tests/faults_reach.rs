@@ -225,7 +225,7 @@ fn hosts_that_cannot_be_reached_are_told_once_and_leave_the_others_alone() {
     let bad = cases.len();
 
     // Nothing is known of hosts that were not observed: neither "no changes" nor "changes" would be true.
-    let plan = project.run_with(&["plan", "--detailed-exitcode"], &PASSWORDS).exits(1);
+    let plan = project.run_with(&["plan", "--detailed-exitcode"], &PASSWORDS).exits(4);
     each_is_told_once(&cases, plan).says("on 2 of 2 hosts");
 
     let apply = project.run_with(&["apply", "-y"], &PASSWORDS).exits(4);
@@ -245,7 +245,7 @@ fn hosts_that_cannot_be_reached_are_told_once_and_leave_the_others_alone() {
     assert_eq!(json["recap"]["unreachable"], bad, "{json}");
 
     let drift = project.run_with(&["drift", "--detailed-exitcode", "-l", "well,pat,closed"], &PASSWORDS);
-    drift.exits(1).says_once(&cases[1].message).says(cases[1].hint);
+    drift.exits(4).says_once(&cases[1].message).says(cases[1].hint);
     project
         .run_with(&["drift", "--detailed-exitcode", "-l", "well,pat"], &PASSWORDS)
         .exits(0)

@@ -163,8 +163,8 @@ fn another_machine_or_another_controller_is_told_and_waits_for_a_person() {
     let apply = project.run(&["apply", "-y"]).exits(2);
     apply
         .says_once("the host has no machine id any more")
-        .says_once("machine 11111111-2222-4333-8444-555555555555 answers")
-        .says("anew,other (2) held\n    why: see above")
+        .says_once("machine 11111111-2222-4333-8444-555555555555 answers under this name")
+        .says("anew held\n    held: its machine id is gone")
         .says("3 hosts: 1 changed, 2 held");
     assert!(!bed.host("anew").path("/etc/app").exists());
     assert!(!bed.host("other").path("/etc/app").exists());

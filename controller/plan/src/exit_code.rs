@@ -13,7 +13,7 @@ impl ExitCode {
     pub const HOST_FAILED: Self = Self(2);
     /// `plan`, `drift` with `--detailed-exitcode`: there are changes, and every selected host was observed.
     pub const CHANGES: Self = Self(2);
-    /// `run`, `apply`: some host could not be reached, or we can't tell how it ended.
+    /// `run`, `apply`, `plan`, `drift`: some host could not be reached, or we can't tell how it ended.
     pub const HOST_UNREACHABLE: Self = Self(4);
     /// `run`, `apply`: both of the two above.
     pub const HOST_FAILED_AND_UNREACHABLE: Self = Self(6);

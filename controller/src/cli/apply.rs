@@ -35,6 +35,7 @@ pub async fn run(global: &Global, args: &ApplyArgs) -> CliResult<i32> {
     };
     let view = PlanView {
         diff: !args.no_diff,
+        every: args.no_fold,
         ..PlanView::default()
     };
     let code = if let Some(file) = &args.plan {

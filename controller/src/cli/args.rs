@@ -182,6 +182,9 @@ pub struct PlanArgs {
     /// Show no text diffs.
     #[arg(long)]
     pub no_diff: bool,
+    /// Show every host's own text where hosts are alike.
+    #[arg(long)]
+    pub no_fold: bool,
 }
 
 /// `apply`.
@@ -198,6 +201,9 @@ pub struct ApplyArgs {
     /// Show no text diffs.
     #[arg(long)]
     pub no_diff: bool,
+    /// Show every host's own text where hosts are alike.
+    #[arg(long)]
+    pub no_fold: bool,
 }
 
 /// `drift`.
@@ -214,6 +220,9 @@ pub struct DriftArgs {
     /// Show no text diffs.
     #[arg(long)]
     pub no_diff: bool,
+    /// Show every host's own text where hosts are alike.
+    #[arg(long)]
+    pub no_fold: bool,
 }
 
 /// `run`.

@@ -16,6 +16,7 @@ use crate::view::plan::{PlanView, render};
 use crate::view::progress::Progress;
 use crate::view::recap;
 use crate::view::terminal::{ask, can_ask, data, data_line, note};
+use crate::view::words::counted;
 use crate::{SystemIds, now};
 use holdfast_agent::program::job_step;
 use holdfast_inventory::HostName;
@@ -530,7 +531,7 @@ fn confirmed(hosts: usize) -> CliResult<bool> {
             "look at the plan, then use -y",
         ));
     }
-    let question = format!("\nChange {hosts} host{}?", if hosts == 1 { "" } else { "s" });
+    let question = format!("\nChange {}?", counted(hosts, "host"));
     ask(&question).map_err(|error| CliError::doing("read the answer", &error))
 }
 

@@ -5,9 +5,9 @@ use crate::cli::error::CliResult;
 use crate::cli::planning::{self, Planned, Wanted};
 use crate::cli::{fleet, open_store, recorded, tell_traffic};
 use crate::load::{Project, Scope};
-use crate::view::fold::fold;
-use crate::view::plan::{PlanView, render_host};
-use crate::view::terminal::{BOLD, data, data_line, paint};
+use crate::view::plan::{PlanView, render_hosts};
+use crate::view::terminal::{data, data_line};
+use crate::view::words::counted;
 use holdfast_plan::change::HostPlan;
 use holdfast_plan::content::Blobs;
 use holdfast_plan::planner::Mode;
@@ -42,21 +42,11 @@ pub async fn run(global: &Global, args: &DriftArgs) -> CliResult<i32> {
 
 fn show(planned: &Planned, args: &DriftArgs) {
     let view = PlanView {
-        all: false,
         diff: !args.no_diff,
-        scripts: false,
+        every: args.no_fold,
+        ..PlanView::default()
     };
-    for block in fold(
-        planned
-            .plan
-            .hosts
-            .iter()
-            .map(|host| (host.host.clone(), render_host(host, view))),
-    ) {
-        if !block.text.is_empty() {
-            data(&format!("{}\n{}\n", paint(BOLD, block.title()), block.text));
-        }
-    }
+    data(&render_hosts(&planned.plan.hosts, view));
     let differs = |host: &&HostPlan| host.changes.iter().any(planning::counts);
     let hosts = planned.plan.hosts.iter().filter(differs).count();
     let resources: usize = planned
@@ -66,16 +56,24 @@ fn show(planned: &Planned, args: &DriftArgs) {
         .map(|host| host.changes.iter().filter(|change| planning::counts(change)).count())
         .sum();
     let of = planned.plan.hosts.len();
-    data_line(&if resources == 0 {
-        format!(
-            "No drift: {of} host{} what Holdfast made them",
-            if of == 1 { " is" } else { "s are" }
-        )
-    } else {
-        format!(
-            "Drift: {resources} resource{} on {hosts} of {of} hosts; `holdfast apply` mends them",
-            if resources == 1 { "" } else { "s" }
-        )
+    let missing = match planned.unobserved.len() {
+        0 => String::new(),
+        number => format!("; of {} nothing is known", counted(number, "more host")),
+    };
+    data_line(&match (of, resources) {
+        (0, _) => "Nothing is known: no host could be observed".to_owned(),
+        (1, 0) => format!("No drift: 1 host is what Holdfast made it{missing}"),
+        (_, 0) => format!("No drift: {of} hosts are what Holdfast made them{missing}"),
+        (1, _) => format!(
+            "Drift: {} on 1 host; `holdfast apply` mends {}{missing}",
+            counted(resources, "resource"),
+            if resources == 1 { "it" } else { "them" },
+        ),
+        _ => format!(
+            "Drift: {} on {hosts} of {of} hosts; `holdfast apply` mends {}{missing}",
+            counted(resources, "resource"),
+            if resources == 1 { "it" } else { "them" },
+        ),
     });
     planning::tell_unobserved(&planned.unobserved);
 }

@@ -48,6 +48,7 @@ fn show(planned: &Planned, args: &PlanArgs) {
         all: args.all,
         diff: !args.no_diff,
         scripts: args.show_script,
+        every: args.no_fold,
     };
     data(&render(&planned.plan, view));
     planning::tell_unobserved(&planned.unobserved);

@@ -16,6 +16,7 @@ use holdfast_inventory::HostName;
 use holdfast_plan::change::{Action, Change, Plan, Reason};
 use holdfast_plan::content::Blobs;
 use holdfast_plan::event::Event;
+use holdfast_plan::exit_code::ExitCode;
 use holdfast_plan::ids::PlanId;
 use holdfast_plan::ledger::{Ledger, LedgerEntry};
 use holdfast_plan::lifecycle::Phase;
@@ -238,8 +239,13 @@ pub fn tell_unobserved(unobserved: &[(HostName, Outcome)]) {
     }
 }
 
-/// The exit code of `plan` and `drift`: 0 and 2 only if every selected host was observed.
+/// The exit code of `plan` and `drift`: 0 and 2 only if every selected host was observed; 4 tells a host that can't be
+/// reached from a mistake in what was written.
 pub fn exit_code(planned: &Planned, detailed: bool) -> i32 {
+    let unreached = |outcome: &Outcome| matches!(outcome, Outcome::Unreachable(_) | Outcome::Unknown { .. });
+    if planned.unobserved.iter().any(|(_, outcome)| unreached(outcome)) {
+        return i32::from(ExitCode::HOST_UNREACHABLE.0);
+    }
     if !planned.unobserved.is_empty() || planned.plan.hosts.iter().any(|host| !host.refusals.is_empty()) {
         return 1;
     }

@@ -1,7 +1,8 @@
 //! Folds what is identical on many hosts into one block: `web[01-37] (37)`. The idea is ClusterShell's MsgTree.
 
+use crate::view::terminal::{DIM, paint};
 use holdfast_inventory::HostName;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 /// One text and the hosts that have it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,4 +43,151 @@ pub fn fold(texts: impl IntoIterator<Item = (HostName, String)>) -> Vec<Folded> 
         .collect();
     blocks.sort_by_key(|(place, block)| (block.hosts.len(), *place));
     blocks.into_iter().map(|(_, block)| block).collect()
+}
+
+/// One piece of what is said of a host, such as one change of its plan.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Piece {
+    /// What all hosts of one kind have in common, though the words differ: pieces of one shape are alike.
+    pub shape: String,
+    /// The words.
+    pub text: String,
+}
+
+/// Different texts of one shape that are all shown. From there on one is shown as a sample: nobody reads the two
+/// hundred files that differ in a host's name.
+const TEXTS_MAX: usize = 3;
+
+/// Folds piece by piece: what hosts have in common stands once, under all of them, and only what differs stands under
+/// those where it does. Of pieces that are alike and differ from host to host one is shown, unless `every`.
+pub fn fold_pieces(hosts: Vec<(HostName, Vec<Piece>)>, every: bool) -> Vec<Folded> {
+    let mut shapes: Vec<Alike> = Vec::new();
+    let mut index: HashMap<String, usize> = HashMap::new();
+    for (host, pieces) in hosts {
+        for (turn, piece) in pieces.into_iter().enumerate() {
+            let at = *index.entry(piece.shape).or_insert(shapes.len());
+            if at == shapes.len() {
+                shapes.push(Alike {
+                    turn,
+                    texts: Vec::new(),
+                });
+            }
+            let texts = &mut shapes[at].texts;
+            match texts.iter_mut().find(|(text, _)| *text == piece.text) {
+                Some((_, hosts)) => hosts.push(host.clone()),
+                None => texts.push((piece.text, vec![host.clone()])),
+            }
+        }
+    }
+    // What stands under the same hosts stands together, in the order in which each host has it.
+    let mut sections: Vec<Section> = Vec::new();
+    let mut places: HashMap<Vec<HostName>, usize> = HashMap::new();
+    for shape in shapes {
+        let turn = shape.turn;
+        for (hosts, text) in shape.shown(every) {
+            let place = *places.entry(hosts.clone()).or_insert(sections.len());
+            if place == sections.len() {
+                sections.push((hosts, Vec::new()));
+            }
+            sections[place].1.push((turn, text));
+        }
+    }
+    // As in `fold`: the common case stands nearest the summary.
+    sections.sort_by_key(|(hosts, _)| hosts.len());
+    sections
+        .into_iter()
+        .map(|(hosts, mut texts)| {
+            texts.sort_by_key(|(turn, _)| *turn);
+            let text = texts.into_iter().map(|(_, text)| text).collect();
+            Folded { hosts, text }
+        })
+        .collect()
+}
+
+/// Hosts, and what stands under them: texts with their turn.
+type Section = (Vec<HostName>, Vec<(usize, String)>);
+
+/// Pieces of one shape.
+struct Alike {
+    /// The place among the pieces of the first host that has it.
+    turn: usize,
+    texts: Vec<(String, Vec<HostName>)>,
+}
+
+impl Alike {
+    fn shown(self, every: bool) -> Vec<(Vec<HostName>, String)> {
+        if every || self.texts.len() <= TEXTS_MAX {
+            return self.texts.into_iter().map(|(text, hosts)| (hosts, text)).collect();
+        }
+        let (sample, of) = &self.texts[0];
+        let others = self.texts.len() - 1;
+        let note = format!(
+            "        (so on {}; {others} other texts are alike: -l HOST or --no-fold shows them)\n",
+            of[0]
+        );
+        let text = format!("{sample}{}", paint(DIM, note.trim_end())) + "\n";
+        let mut hosts: Vec<HostName> = self.texts.into_iter().flat_map(|(_, hosts)| hosts).collect();
+        hosts.sort();
+        vec![(hosts, text)]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pieces(list: &[(&str, &str)]) -> Vec<Piece> {
+        let piece = |(shape, text): &(&str, &str)| Piece {
+            shape: (*shape).to_owned(),
+            text: format!("{text}\n"),
+        };
+        list.iter().map(piece).collect()
+    }
+
+    fn shown(hosts: Vec<(&str, Vec<Piece>)>, every: bool) -> Vec<(String, String)> {
+        let hosts = hosts
+            .into_iter()
+            .map(|(host, pieces)| (HostName::from(host), pieces))
+            .collect();
+        let plain = |block: Folded| (block.title(), anstream::adapter::strip_str(&block.text).to_string());
+        fold_pieces(hosts, every).into_iter().map(plain).collect()
+    }
+
+    // REVIEW A10
+    #[test]
+    fn what_two_hosts_have_in_common_stands_once() {
+        let first = pieces(&[("a", "+ a"), ("b", "+ b"), ("c", "+ c")]);
+        let second = pieces(&[("a", "+ a"), ("x", "+ x"), ("c", "+ c")]);
+        let expected = [
+            ("web1".to_owned(), "+ b\n".to_owned()),
+            ("web2".to_owned(), "+ x\n".to_owned()),
+            ("web[1-2] (2)".to_owned(), "+ a\n+ c\n".to_owned()),
+        ];
+        assert_eq!(shown(vec![("web1", first), ("web2", second)], false), expected);
+    }
+
+    // REVIEW U12
+    #[test]
+    fn of_texts_that_differ_only_from_host_to_host_one_is_the_sample() {
+        let names = ["w1", "w2", "w3", "w4", "w5"];
+        let hosts = || -> Vec<(&str, Vec<Piece>)> {
+            let of = |name| {
+                (
+                    name,
+                    vec![Piece {
+                        shape: "motd".to_owned(),
+                        text: format!("+ I am {name}\n"),
+                    }],
+                )
+            };
+            names.into_iter().map(of).collect()
+        };
+        let folded = shown(hosts(), false);
+        assert_eq!(folded.len(), 1);
+        assert_eq!(folded[0].0, "w[1-5] (5)");
+        assert!(folded[0].1.starts_with("+ I am w1\n"), "{folded:?}");
+        assert!(folded[0].1.contains("4 other texts are alike"), "{folded:?}");
+        assert_eq!(shown(hosts(), true).len(), 5);
+        assert_eq!(shown(hosts().split_off(2), false).len(), 3, "three are still read");
+    }
 }

@@ -1,12 +1,13 @@
-//! Shows a plan: identical hosts folded, each change with its symbol, its reason and its diff.
+//! Shows a plan: folded resource by resource, each change with its symbol, its reason and its diff.
 
 use crate::view::diff;
-use crate::view::fold::fold;
+use crate::view::fold::{Piece, fold_pieces};
 use crate::view::sanitize::one_line;
 use crate::view::terminal::{BOLD, DIM, GREEN, RED, YELLOW, paint};
+use crate::view::words::counted;
 use anstyle::Style;
 use holdfast_plan::address::Address;
-use holdfast_plan::change::{Action, Change, HostPlan, Plan, Reason};
+use holdfast_plan::change::{Action, Change, HostPlan, Plan, Reason, Refusal};
 use holdfast_plan::resource::Difference;
 
 /// What to show of a plan.
@@ -18,82 +19,119 @@ pub struct PlanView {
     pub diff: bool,
     /// The sh of every step.
     pub scripts: bool,
+    /// Every host's own text, where hosts are alike but for their values.
+    pub every: bool,
 }
 
 /// Renders the whole plan and its summary line.
 pub fn render(plan: &Plan, view: PlanView) -> String {
-    let mut text = String::new();
-    let blocks = plan
-        .hosts
-        .iter()
-        .map(|host| (host.host.clone(), render_host(host, view)));
-    for block in fold(blocks) {
-        if block.text.is_empty() {
-            continue;
-        }
-        text.push_str(&paint(BOLD, block.title()));
-        text.push('\n');
-        text.push_str(&block.text);
-        text.push('\n');
-    }
+    let mut text = render_hosts(&plan.hosts, view);
     text.push_str(&summary(plan));
     text.push('\n');
     text
 }
 
-/// Renders one host without its name: what is folded with its equals.
-pub fn render_host(host: &HostPlan, view: PlanView) -> String {
-    let mut text = String::new();
-    for refusal in &host.refusals {
-        let subject = refusal
-            .address
-            .as_ref()
-            .map_or(String::new(), |address| format!("{address}: "));
-        text.push_str(&format!(
-            "  {} {subject}{}\n",
-            paint(RED, "!"),
-            one_line(&refusal.message)
-        ));
-    }
-    for change in host
-        .changes
+/// Renders hosts, resource by resource: what several have in common stands once.
+pub fn render_hosts(hosts: &[HostPlan], view: PlanView) -> String {
+    let of_hosts = hosts
         .iter()
-        .filter(|change| view.all || change.action != Action::NoOp)
-    {
-        text.push_str(&render_change(change, view));
+        .map(|host| (host.host.clone(), pieces(host, view)))
+        .collect();
+    let mut text = String::new();
+    for block in fold_pieces(of_hosts, view.every) {
+        text.push_str(&format!("{}\n{}\n", paint(BOLD, block.title()), block.text));
     }
     text
 }
 
-fn render_change(change: &Change, view: PlanView) -> String {
+/// What is said of one host, in pieces that are folded with their equals on others.
+fn pieces(host: &HostPlan, view: PlanView) -> Vec<Piece> {
+    let shown = |change: &&Change| view.all || change.action != Action::NoOp;
+    if host.refusals.is_empty() {
+        return host
+            .changes
+            .iter()
+            .filter(shown)
+            .map(|change| piece(change, view))
+            .collect();
+    }
+    let mut pieces: Vec<Piece> = host.refusals.iter().map(refusal).collect();
+    // Not with the changes of other hosts, which are carried out.
+    let waiting = host.changes.iter().filter(shown).count();
+    if waiting > 0 {
+        let text = format!(
+            "    nothing is done until then; waiting: {}\n",
+            counted(waiting, "change")
+        );
+        pieces.push(Piece {
+            shape: text.clone(),
+            text: paint(DIM, text.trim_end()) + "\n",
+        });
+    }
+    pieces
+}
+
+fn refusal(refusal: &Refusal) -> Piece {
+    let subject = match &refusal.address {
+        Some(address) => format!("{}: ", one_line(&address.to_string())),
+        None => String::new(),
+    };
+    let text = format!("  {} {subject}{}\n", paint(RED, "!"), one_line(&refusal.message));
+    Piece {
+        shape: text.clone(),
+        text,
+    }
+}
+
+/// One change: the line of it is its shape, with what differs and how its diff goes; values and texts may be the
+/// host's own.
+fn piece(change: &Change, view: PlanView) -> Piece {
     let (symbol, style) = symbol(change.action);
     let mut text = format!(
         "  {} {:<40} {}  {}\n",
         paint(style, symbol),
         one_line(&change.address.to_string()),
-        paint(style, action_word(change.action)),
+        paint(style, word(change)),
         paint(DIM, reason(&change.reason)),
     );
+    let mut shape = text.clone();
     for difference in differences(&change.reason) {
         if difference.attribute == "digest" && change.diff.is_some() && view.diff {
             continue;
         }
+        shape.push_str(&format!("{}\n", difference.attribute));
         text.push_str(&format!(
             "        {}: {} -> {}\n",
             difference.attribute,
-            one_line(&difference.observed),
-            one_line(&difference.desired)
+            value(&difference.observed),
+            value(&difference.desired)
         ));
     }
     if let (true, Some(shown)) = (view.diff, &change.diff) {
+        shape.extend(shown.lines().filter_map(|line| line.chars().next()));
         text.push_str(&diff::render(shown, "        "));
     }
     if view.scripts {
         for line in change.steps.iter().flat_map(|step| step.apply.as_str().lines()) {
             text.push_str(&format!("        {} {line}\n", paint(DIM, "|")));
         }
+        // Who asks for the sh of each host gets it.
+        shape.clone_from(&text);
     }
-    text
+    Piece { shape, text }
+}
+
+/// Hex digits of a digest that are shown: enough to tell two apart, and nobody compares more by eye.
+const DIGEST_LETTERS: usize = 12;
+
+fn value(text: &str) -> String {
+    let shown = one_line(text);
+    match shown.split_once(':') {
+        Some((kind @ "sha256", digits)) if digits.len() > DIGEST_LETTERS && digits.is_ascii() => {
+            format!("{kind}:{}...", &digits[..DIGEST_LETTERS])
+        }
+        _ => shown,
+    }
 }
 
 /// The symbol and colour of an action.
@@ -108,6 +146,14 @@ pub fn symbol(action: Action) -> (&'static str, Style) {
         Action::Restart => ("@", YELLOW),
         Action::NoOp => (" ", DIM),
         Action::Unknown => ("?", YELLOW),
+    }
+}
+
+/// The word of a change.
+fn word(change: &Change) -> &'static str {
+    match change.reason {
+        Reason::LookedAtAgain { .. } => "recheck",
+        _ => action_word(change.action),
     }
 }
 
@@ -181,26 +227,33 @@ fn addresses(list: &[Address]) -> String {
 }
 
 /// The summary line: `Plan: 4 to create, 1 to update, 0 to replace, 0 to delete`, or that there is nothing to do.
+/// What is on a refused host is in no count: it will not happen.
 pub fn summary(plan: &Plan) -> String {
     if plan.hosts.is_empty() {
         return "No plan: no host could be observed".to_owned();
     }
-    let nothing =
-        |host: &HostPlan| host.refusals.is_empty() && host.changes.iter().all(|change| change.action == Action::NoOp);
-    if plan.hosts.iter().all(nothing) {
-        let hosts = plan.hosts.len();
-        return format!(
-            "Nothing to do: {hosts} host{} as desired",
-            if hosts == 1 { " is" } else { "s are" }
-        );
-    }
-    let count = |action: Action| {
-        plan.hosts
-            .iter()
-            .flat_map(|host| &host.changes)
-            .filter(|change| change.action == action)
-            .count()
+    let of = counted(plan.hosts.len(), "host");
+    let (refused, able): (Vec<&HostPlan>, Vec<&HostPlan>) =
+        plan.hosts.iter().partition(|host| !host.refusals.is_empty());
+    let changes: Vec<&Change> = able
+        .iter()
+        .flat_map(|host| &host.changes)
+        .filter(|change| change.action != Action::NoOp)
+        .collect();
+    let refusals = match refused.len() {
+        0 => String::new(),
+        number => format!("; {number} of {of} refused"),
     };
+    if changes.is_empty() {
+        return match able.len() {
+            0 => format!("No plan: {of} refused"),
+            1 => format!("Nothing to do: 1 host is as desired{refusals}"),
+            number => format!("Nothing to do: {number} hosts are as desired{refusals}"),
+        };
+    }
+    let count = |action: Action| changes.iter().filter(|change| change.action == action).count();
+    let again = |change: &&&Change| matches!(change.reason, Reason::LookedAtAgain { .. });
+    let again = changes.iter().filter(again).count();
     let mut text = format!(
         "Plan: {} to create, {} to update, {} to replace, {} to delete",
         count(Action::Create),
@@ -208,30 +261,18 @@ pub fn summary(plan: &Plan) -> String {
         count(Action::Replace),
         count(Action::Delete)
     );
-    for (action, word) in [
-        (Action::Adopt, "to adopt"),
-        (Action::Forget, "to forget"),
-        (Action::Restart, "to restart"),
-        (Action::Unknown, "known later"),
+    for (number, words) in [
+        (count(Action::Adopt), "to adopt"),
+        (count(Action::Forget), "to forget"),
+        (count(Action::Restart), "to restart"),
+        (count(Action::Unknown) - again, "known later"),
+        (again, "to look at again"),
     ] {
-        let number = count(action);
         if number > 0 {
-            text.push_str(&format!(", {number} {word}"));
+            text.push_str(&format!(", {number} {words}"));
         }
     }
-    let hosts = plan.hosts.len();
-    let changing = plan
-        .hosts
-        .iter()
-        .filter(|host| host.changes.iter().any(|change| change.action != Action::NoOp))
-        .count();
-    let refused = plan.hosts.iter().filter(|host| !host.refusals.is_empty()).count();
-    text.push_str(&format!(
-        " on {changing} of {hosts} host{}",
-        if hosts == 1 { "" } else { "s" }
-    ));
-    if refused > 0 {
-        text.push_str(&format!("; {refused} refused"));
-    }
+    let changing = able.iter().filter(|host| host.has_changes()).count();
+    text.push_str(&format!(" on {changing} of {of}{refusals}"));
     text
 }

@@ -8,7 +8,8 @@ use holdfast_plan::outcome::{Outcome, Tally};
 use holdfast_plan::report::{HostReport, Report};
 use std::collections::BTreeSet;
 
-/// Renders the recap of an apply. What was said of the hosts in `told` is not said again.
+/// Renders the recap of an apply. Of the hosts in `told` it was said already what to do; the reason is said again,
+/// since the plan may be pages up.
 pub fn render(report: &Report, told: &BTreeSet<HostName>) -> String {
     let mut text = String::new();
     let rows = report
@@ -31,10 +32,6 @@ fn host_text(row: &HostReport, told: bool) -> String {
             row.ok, row.changed, row.failed, row.skipped
         ));
     }
-    if told {
-        text.push_str(&format!("\n    {}", paint(DIM, "why: see above")));
-        return text;
-    }
     let bad = row
         .outcome
         .as_ref()
@@ -47,7 +44,7 @@ fn host_text(row: &HostReport, told: bool) -> String {
             text.push_str(&format!("\n    | {line}"));
         }
     }
-    if let Some(hint) = bad.and_then(Outcome::hint) {
+    if let Some(hint) = bad.and_then(Outcome::hint).filter(|_| !told) {
         text.push_str(&format!("\n    {}", paint(DIM, one_line(hint))));
     }
     for (address, what) in &row.left {

@@ -194,7 +194,8 @@ fn cannot_tell(case: &Case<'_>) -> Option<Verdict> {
 }
 
 fn looked_at_again(case: &Case<'_>) -> Option<Verdict> {
-    let again = case.comparison == Comparison::Same && !case.pending_needs.is_empty();
+    // Asking for drift changes nothing that anything could rest on.
+    let again = case.comparison == Comparison::Same && !case.pending_needs.is_empty() && !case.drift;
     again.then(|| {
         let after = case.pending_needs.clone();
         Verdict::Do(Action::Unknown, Reason::LookedAtAgain { after })
