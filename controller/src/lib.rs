@@ -13,6 +13,7 @@ pub mod observe;
 pub mod outcomes;
 pub mod output;
 pub mod probes;
+pub mod redact;
 pub mod store;
 pub mod transport;
 pub mod trust;

@@ -5,6 +5,7 @@
 use crate::cli::args::Global;
 use crate::cli::error::{CliError, CliResult};
 use crate::config::{Config, PROJECT_FILE, StoreUrl, find_project};
+use crate::redact;
 use crate::transport::{Become, HostKeyPolicy, Target, Timeouts, Via};
 use crate::trust::{ReadError, Trust};
 use holdfast_inventory::diagnostic::{Located, Location, Problem, Problems, SourceFile};
@@ -192,7 +193,9 @@ impl Project {
             inventory: &self.inventory,
             files: &self.files,
         };
-        Desired::build(input, hosts).map_err(CliError::from)
+        let desired = Desired::build(input, hosts).map_err(CliError::from)?;
+        redact::keep(desired.hosts.values().flatten());
+        Ok(desired)
     }
 
     /// Resolves how hosts are reached; every problem at once.

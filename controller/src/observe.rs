@@ -8,6 +8,7 @@ use crate::fleet::Fleet;
 use crate::link::{self, OBSERVE_TIMEOUT};
 use crate::now;
 use crate::outcomes;
+use crate::redact;
 use crate::store::{Store, StoreError};
 use crate::transport::{Target, TransportError};
 use crate::view::progress::Progress;
@@ -247,7 +248,11 @@ async fn is_recorded(store: &Store, observation: &Observation, attempt: &Attempt
 
 async fn ledger_of(store: &Store, machine: Option<&MachineId>) -> Result<Ledger, Unobserved> {
     match machine {
-        Some(machine) => store.ledger(machine).await.map_err(Unobserved::Store),
+        Some(machine) => {
+            let ledger = store.ledger(machine).await.map_err(Unobserved::Store)?;
+            redact::keep(ledger.entries.values().map(|entry| &entry.desired));
+            Ok(ledger)
+        }
         None => Ok(Ledger::default()),
     }
 }

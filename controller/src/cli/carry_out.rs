@@ -169,6 +169,7 @@ pub async fn run(
     let released = store.release(&leases).await.map_err(doing);
     let (run, mut report) = done?;
     released?;
+    store.prune_blobs(now()).await.map_err(doing)?;
     report.count_as_desired(&planned.plan);
     let told = if options.json {
         BTreeSet::new()

@@ -27,7 +27,7 @@ use crate::fleet::{Fleet, raise_descriptor_limit};
 use crate::load::{Project, home};
 use crate::store::Store;
 use crate::transport::Context;
-use crate::view::terminal::{DIM, note, paint};
+use crate::view::terminal::{DIM, Log, note, paint};
 use args::{Cli, Command, Global};
 use clap::{CommandFactory, FromArgMatches};
 use error::{CliError, CliResult};
@@ -140,10 +140,12 @@ fn log(verbose: u8) {
         _ => "debug,russh=info",
     };
     let filter = tracing_subscriber::EnvFilter::try_from_env("HOLDFAST_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(filter));
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(filter))
+        // It logs every value of every template.
+        .add_directive("handlebars=off".parse().expect("a directive"));
     let _ = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr)
+        .with_writer(|| Log)
         .try_init();
 }
 

@@ -5,6 +5,7 @@ use crate::cli::error::CliResult;
 use crate::cli::store_error;
 use crate::fleet::Fleet;
 use crate::observe::{Known, observe};
+use crate::redact;
 use crate::store::Store;
 use crate::transport::Target;
 use crate::view::fold;
@@ -260,7 +261,9 @@ pub fn document(planned: &Planned) -> serde_json::Value {
         .iter()
         .map(|(host, outcome)| serde_json::json!({ "host": host, "outcome": outcome, "message": outcome.message(), "hint": outcome.hint() }))
         .collect();
-    serde_json::json!({ "schema": 1, "plan": planned.plan, "unobserved": unobserved })
+    let mut document = serde_json::json!({ "schema": 1, "plan": planned.plan, "unobserved": unobserved });
+    redact::document(&mut document);
+    document
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use crate::cli::args::{Global, RunsArgs, RunsCommand};
 use crate::cli::error::{CliError, CliResult};
 use crate::cli::{open_store, store_error};
 use crate::load::{Project, Scope};
+use crate::redact;
 use crate::store::{RunView, Store, StoreError};
 use crate::view::recap;
 use crate::view::sanitize::one_line;
@@ -37,7 +38,9 @@ pub async fn run(global: &Global, args: &RunsArgs) -> CliResult<i32> {
         }
         if global.json {
             let events: Vec<_> = events.iter().map(|stored| &stored.record).collect();
-            data_line(&serde_json::json!({ "schema": 1, "run": found.run.run, "events": events }).to_string());
+            let mut document = serde_json::json!({ "schema": 1, "run": found.run.run, "events": events });
+            redact::document(&mut document);
+            data_line(&document.to_string());
             return Ok(0);
         }
         data_line(&format!("run      {}", found.run.run));

@@ -19,8 +19,12 @@ use std::sync::Arc;
 /// belongs into a package.
 pub const BLOB_BYTES_MAX: usize = 64 * 1024 * 1024;
 
-/// How long a blob is kept that nothing refers to: a saved plan may need it still.
-pub const BLOB_KEEP_MS: u64 = 30 * 24 * 60 * 60 * 1000;
+/// How long a blob is kept that nothing refers to: another process may be between keeping it and the plan that needs
+/// it. What nothing refers to may be a secret that was replaced, so it is no longer than that.
+pub const BLOB_KEEP_MS: u64 = 60 * 60 * 1000;
+
+/// How long a plan that was never run counts as open. A plan in a file carries its contents itself.
+pub const PLAN_OPEN_MS: u64 = 30 * 24 * 60 * 60 * 1000;
 
 impl Store {
     /// Keeps contents.
@@ -66,7 +70,7 @@ impl Store {
         Ok(Some(bytes.into()))
     }
 
-    /// Drops contents that no ledger entry, open attempt or saved plan refers to, and that were not put for
+    /// Drops contents that no ledger entry, open attempt or open plan refers to, and that were not put for
     /// [`BLOB_KEEP_MS`]; gives how many.
     pub async fn prune_blobs(&self, now: Timestamp) -> Result<u64> {
         let mut writer = self.write("drop contents").await?;
@@ -76,7 +80,7 @@ impl Store {
             .await;
         for row in writer.check(rows)? {
             let entry: LedgerEntry = decode("a ledger entry", &column::<Vec<u8>>(&row, "entry")?)?;
-            needed.extend(contents_of(&encode("a resource", &entry.desired)?)?);
+            needed.extend(contents_of(&encode("a ledger entry", &entry)?)?);
         }
         let rows = sqlx::query("SELECT intent FROM attempts WHERE open IS NOT NULL AND intent IS NOT NULL")
             .fetch_all(writer.connection())
@@ -85,7 +89,11 @@ impl Store {
             let intent: Intent = decode("an intent", &column::<Vec<u8>>(&row, "intent")?)?;
             needed.extend(contents_of(&encode("an intent", &intent)?)?);
         }
-        let rows = sqlx::query("SELECT json FROM plans")
+        let before = |ms: u64| now.0.saturating_sub(i64::try_from(ms).unwrap_or(i64::MAX));
+        let open = "SELECT json FROM plans WHERE saved_ms >= $1
+             AND NOT EXISTS (SELECT 1 FROM runs WHERE runs.plan = plans.plan AND runs.ended_ms IS NOT NULL)";
+        let rows = sqlx::query(open)
+            .bind(before(PLAN_OPEN_MS))
             .fetch_all(writer.connection())
             .await;
         for row in writer.check(rows)? {
@@ -97,9 +105,8 @@ impl Store {
                 .flat_map(|change| &change.steps);
             needed.extend(steps.flat_map(|step| step.blobs.iter().cloned()));
         }
-        let limit = now.0.saturating_sub(i64::try_from(BLOB_KEEP_MS).unwrap_or(i64::MAX));
         let rows = sqlx::query("SELECT sha256 FROM blobs WHERE used_ms < $1")
-            .bind(limit)
+            .bind(before(BLOB_KEEP_MS))
             .fetch_all(writer.connection())
             .await;
         let mut dropped = 0;

@@ -63,6 +63,7 @@ contract!(
     an_intent_under_an_older_epoch_is_refused,
     plans_and_contents_come_back_as_they_were,
     contents_in_use_are_kept,
+    contents_of_a_plan_that_ended_are_dropped,
     reports_of_agents_are_listed_in_order,
 );
 
@@ -509,6 +510,40 @@ async fn contents_in_use_are_kept(one: Store, _two: Store) {
     assert_eq!(one.prune_blobs(later).await.expect("pruned"), 1);
     assert!(one.blob(&used.sha256).await.expect("readable").is_some());
     assert!(one.blob(&free.sha256).await.expect("readable").is_none());
+}
+
+// REVIEW H17
+async fn contents_of_a_plan_that_ended_are_dropped(one: Store, _two: Store) {
+    let mut blobs = Blobs::default();
+    let secret = blobs.insert(b"a replaced password".as_slice()).sha256;
+    one.put_blobs(&blobs, NOW).await.expect("kept");
+    let plan = serde_json::json!({ "id": "p", "at": NOW, "hosts": [{
+        "host": "web", "machine": "m", "platform": { "init": "none", "package_manager": "none", "root": true },
+        "fingerprint": [], "refusals": [], "changes": [{
+            "address": "directory./srv", "action": "create", "reason": { "reason": "not_there" },
+            "desired": directory("/srv"), "observed": [], "steps": [{
+                "probe": "", "wanted": [], "always": false, "life": { "kind": "none" }, "apply": "", "ready": null,
+                "timeout_s": 1, "blobs": [secret], "only_if_changed": [],
+            }],
+        }],
+    }]});
+    let plan: Plan = serde_json::from_value(plan).expect("a plan");
+    one.save_plan(&plan, NOW).await.expect("kept");
+    let later = NOW.plus_ms(super::blobs::BLOB_KEEP_MS + 1);
+    assert_eq!(
+        one.prune_blobs(later).await.expect("pruned"),
+        0,
+        "it may still be applied"
+    );
+    let mut begun = started("r");
+    if let Event::RunStarted { plan: of, .. } = &mut begun {
+        *of = Some(plan.id.clone());
+    }
+    one.append(NOW, vec![begun]).await.expect("recorded");
+    assert_eq!(one.prune_blobs(later).await.expect("pruned"), 0, "it is being applied");
+    one.append(NOW, vec![ended("r")]).await.expect("recorded");
+    assert_eq!(one.prune_blobs(later).await.expect("pruned"), 1);
+    assert!(one.blob(&secret).await.expect("readable").is_none());
 }
 
 async fn reports_of_agents_are_listed_in_order(one: Store, two: Store) {

@@ -8,6 +8,7 @@ use super::error::{Result, StoreError};
 use super::leases::signed;
 use super::projections::Projector;
 use super::{Store, sqlite};
+use crate::redact;
 use holdfast_inventory::HostName;
 use holdfast_plan::event::{Event, Record};
 use holdfast_plan::ids::{RunId, Timestamp};
@@ -90,7 +91,14 @@ impl Store {
     /// What was recorded before (a report of the same spool and number, a step of an attempt that is known
     /// to have ended, a job's start or end) is not recorded again and gives the number of the first one. An attempt
     /// id that was used before, and one whose lease was taken over, is refused.
-    pub async fn append(&self, at: Timestamp, events: Vec<Event>) -> Result<Vec<u64>> {
+    ///
+    /// What a step printed is redacted on its way in: the log is for ever.
+    pub async fn append(&self, at: Timestamp, mut events: Vec<Event>) -> Result<Vec<u64>> {
+        for event in &mut events {
+            if let Event::StepReported { report, .. } = event {
+                redact::bytes(&mut report.output);
+            }
+        }
         if events.is_empty() {
             return Ok(Vec::new());
         }

@@ -89,6 +89,8 @@ fn options(path: &Path) -> SqliteConnectOptions {
         .foreign_keys(true)
         .busy_timeout(BUSY_TIMEOUT)
         .pragma("trusted_schema", "OFF")
+        // What is dropped may be a secret: its bytes are overwritten.
+        .pragma("secure_delete", "ON")
         .disable_statement_logging()
 }
 

@@ -1,5 +1,6 @@
 //! Shows a plan: folded resource by resource, each change with its symbol, its reason and its diff.
 
+use crate::redact;
 use crate::view::diff;
 use crate::view::fold::{Piece, fold_pieces};
 use crate::view::sanitize::one_line;
@@ -103,15 +104,17 @@ fn piece(change: &Change, view: PlanView) -> Piece {
         text.push_str(&format!(
             "        {}: {} -> {}\n",
             difference.attribute,
-            value(&difference.observed),
-            value(&difference.desired)
+            shown(change, &difference.observed),
+            shown(change, &difference.desired)
         ));
     }
     if let (true, Some(shown)) = (view.diff, &change.diff) {
         shape.extend(shown.lines().filter_map(|line| line.chars().next()));
         text.push_str(&diff::render(shown, "        "));
     }
-    if view.scripts {
+    if view.scripts && change.desired.sensitive && !change.steps.is_empty() {
+        text.push_str(&format!("        {} {}\n", paint(DIM, "|"), redact::HIDDEN));
+    } else if view.scripts {
         for line in change.steps.iter().flat_map(|step| step.apply.as_str().lines()) {
             text.push_str(&format!("        {} {line}\n", paint(DIM, "|")));
         }
@@ -131,6 +134,15 @@ fn value(text: &str) -> String {
             format!("{kind}:{}...", &digits[..DIGEST_LETTERS])
         }
         _ => shown,
+    }
+}
+
+/// A value of a change: what is sensitive is told without it.
+fn shown(change: &Change, text: &str) -> String {
+    if change.desired.sensitive {
+        redact::HIDDEN.to_owned()
+    } else {
+        value(text)
     }
 }
 

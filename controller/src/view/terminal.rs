@@ -1,6 +1,7 @@
 //! Where words go: stdout is data, stderr is progress and problems. Colours follow `NO_COLOR`, `CLICOLOR_FORCE` and
 //! whether the stream is a terminal (anstream decides).
 
+use crate::redact;
 use crate::view::sanitize::screen;
 use anstyle::{AnsiColor, Style};
 use holdfast_plan::exit_code::ExitCode;
@@ -24,7 +25,7 @@ pub fn paint(style: Style, text: impl std::fmt::Display) -> String {
 
 /// Writes data to stdout. A closed pipe (`| head`) ends the program quietly, as other tools do.
 pub fn data(text: &str) {
-    write_or_leave(&mut anstream::stdout(), screen(text).as_bytes(), "stdout");
+    write_or_leave(&mut anstream::stdout(), clean(text).as_bytes(), "stdout");
 }
 
 /// Writes a line of data to stdout.
@@ -34,7 +35,7 @@ pub fn data_line(text: &str) {
 
 /// Writes a line for people to stderr.
 pub fn note(text: &str) {
-    let line = format!("{}\n", screen(text));
+    let line = format!("{}\n", clean(text));
     write_or_leave(&mut anstream::stderr(), line.as_bytes(), "stderr");
 }
 
@@ -46,6 +47,25 @@ pub fn raw_data(bytes: &[u8]) {
 /// Writes bytes of a host to stderr as they are. Only for streams that are no terminal.
 pub fn raw_note(bytes: &[u8]) {
     write_or_leave(&mut std::io::stderr(), bytes, "stderr");
+}
+
+/// What may be printed of a text: no sensitive value, and nothing that a terminal obeys but our styles.
+fn clean(text: &str) -> String {
+    screen(&redact::text(text)).into_owned()
+}
+
+/// Where the program's own log goes: stderr, as clean as all else.
+pub struct Log;
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        std::io::stderr().write_all(clean(&String::from_utf8_lossy(bytes)).as_bytes())?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        std::io::stderr().flush()
+    }
 }
 
 /// Exit code of a program that a closed pipe ended, as a shell would report it (128 + SIGPIPE).
@@ -85,7 +105,7 @@ pub fn can_ask() -> bool {
 /// Asks for a `yes`; anything else is a no.
 pub fn ask(question: &str) -> std::io::Result<bool> {
     let mut stderr = anstream::stderr();
-    let question = screen(question);
+    let question = clean(question);
     write!(stderr, "{question} Only 'yes' is accepted: ")?;
     stderr.flush()?;
     let mut answer = String::new();

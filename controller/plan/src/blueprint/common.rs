@@ -1,5 +1,5 @@
-//! The keys that every type has: `on`, `needs`, `env`, `ready`, `timeout`, `on_failure`, `prevent_undo`, `crlf`; and
-//! `restart_on` of services.
+//! The keys that every type has: `on`, `needs`, `env`, `ready`, `timeout`, `on_failure`, `sensitive`, `prevent_undo`,
+//! `crlf`; and `restart_on` of services.
 
 use super::reader::Reader;
 use super::text::{LineEnds, Text};
@@ -48,6 +48,7 @@ pub(super) struct Common {
     pub(super) env: Vec<(VariableName, Text)>,
     pub(super) ready: Option<ReadySpec>,
     pub(super) timeout_ms: u64,
+    pub(super) sensitive: bool,
     pub(super) prevent_undo: bool,
     pub(super) line_ends: LineEnds,
 }
@@ -68,6 +69,8 @@ pub(super) fn read(reader: &mut Reader<'_>, kind: ResourceType) -> Common {
     let env = read_env(reader);
     let ready = read_ready(reader);
     let timeout_ms = read_duration(reader, "timeout", TIMEOUT_MS_DEFAULT);
+    // A file reads it among its own keys: it stands beside the content.
+    let sensitive = kind != ResourceType::File && reader.boolean("sensitive").unwrap_or(false);
     let prevent_undo = reader.boolean("prevent_undo").unwrap_or(false);
     read_on_failure(reader);
     let line_ends = read_line_ends(reader);
@@ -78,6 +81,7 @@ pub(super) fn read(reader: &mut Reader<'_>, kind: ResourceType) -> Common {
         env,
         ready,
         timeout_ms,
+        sensitive,
         prevent_undo,
         line_ends,
     }

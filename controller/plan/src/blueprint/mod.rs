@@ -64,6 +64,7 @@ pub(crate) struct Declared {
     pub(crate) env: Vec<(VariableName, Text)>,
     pub(crate) ready: Option<ReadySpec>,
     pub(crate) timeout_ms: u64,
+    pub(crate) sensitive: bool,
     pub(crate) prevent_undo: bool,
     pub(crate) line_ends: LineEnds,
     pub(crate) spec: Spec,
@@ -210,7 +211,7 @@ impl Declared {
             env: env?,
             ready: ready?,
             timeout_ms: self.timeout_ms,
-            sensitive: self.spec.is_sensitive(),
+            sensitive: self.sensitive,
             prevent_undo: self.prevent_undo,
             declared_at: self.declared_at.clone(),
         })
@@ -296,6 +297,7 @@ fn read_resource(
         env,
         ready,
         timeout_ms,
+        sensitive,
         prevent_undo,
         line_ends,
     } = common;
@@ -310,6 +312,7 @@ fn read_resource(
         env,
         ready,
         timeout_ms,
+        sensitive: sensitive || spec.as_ref().is_some_and(Spec::is_sensitive),
         prevent_undo,
         line_ends,
         spec: spec?,

@@ -258,6 +258,23 @@ pub struct DesiredResource {
     pub declared_at: String,
 }
 
+impl DesiredResource {
+    /// Lists the values that are never shown, if it is sensitive. A file's content is told by its digest alone.
+    pub fn secrets(&self) -> Vec<&str> {
+        if !self.sensitive {
+            return Vec::new();
+        }
+        let mut values: Vec<&str> = self.env.iter().map(|(_, value)| value.as_str()).collect();
+        match &self.resource {
+            Resource::Line(line) => values.push(&line.line),
+            Resource::Cron(cron) => values.push(&cron.command),
+            Resource::Script(script) => values.extend(script.env.iter().map(|(_, value)| value.as_str())),
+            _ => {}
+        }
+        values
+    }
+}
+
 /// Whether a thing shall be there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
