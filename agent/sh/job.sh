@@ -345,6 +345,7 @@ hf_one_step() {
 
 # hf_job_apply N: the other side of hf_apply, in a process of its own.
 hf_job_apply() {
+  hf_step_own
   hf_read_step "$1"
   umask 022
   "hf_apply_$1"

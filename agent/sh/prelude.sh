@@ -44,16 +44,16 @@ hf_begin() {
 
 # hf_attr KEY VALUE: reports an attribute on descriptor 3, as one line whatever is in it.
 hf_attr() {
-  hf_a=$2
-  case $hf_a in
+  hf_attr_value=$2
+  case $hf_attr_value in
   *"$hf_nl"*)
-    hf_a=$(hf_say "$hf_a" | tr '\n' '?')
-    hf_a=${hf_a%?}
+    hf_attr_value=$(hf_say "$hf_attr_value" | tr '\n' '?')
+    hf_attr_value=${hf_attr_value%?}
     ;;
   esac
   # Longer than any path, shorter than the reader's limit.
-  [ "${#hf_a}" -le 16384 ] || hf_a="(${#hf_a} bytes)"
-  hf_say "$hf_prefix$1 $hf_a" >&3 || hf_attr_failed=1
+  [ "${#hf_attr_value}" -le 16384 ] || hf_attr_value="(${#hf_attr_value} bytes)"
+  hf_say "$hf_prefix$1 $hf_attr_value" >&3 || hf_attr_failed=1
 }
 hf_attr_failed=0
 
@@ -63,12 +63,12 @@ hf_text_left=1048576
 hf_text() {
   [ "$hf_asked" = observe ] || return 0
   [ "$2" -le 65536 ] && [ "$2" -le "$hf_text_left" ] || return 0
-  { hf_a=$(cat "$1" && echo .); } 2>/dev/null || return 0
-  hf_a=${hf_a%.}
-  [ "${#hf_a}" -eq "$2" ] || return 0
+  { hf_text_old=$(cat "$1" && echo .); } 2>/dev/null || return 0
+  hf_text_old=${hf_text_old%.}
+  [ "${#hf_text_old}" -eq "$2" ] || return 0
   hf_text_left=$((hf_text_left - $2))
   hf_say "$hf_nonce text $hf_id $2" >&3
-  hf_say "$hf_a" >&3
+  hf_say "$hf_text_old" >&3
 }
 
 # hf_left WHAT: records what was left because it belongs to others.

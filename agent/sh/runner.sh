@@ -23,7 +23,7 @@ hf_refuse_because() {
   case $1 in
   *'I/O error'*)
     # All that the printf of some shells says of a full disk, too; dd says why.
-    hf_a=$(dd if=/dev/zero of="$hf_state/why" bs=1024 count=8 2>&1) || set -- "$hf_a"
+    hf_refuse_because_said=$(dd if=/dev/zero of="$hf_state/why" bs=1024 count=8 2>&1) || set -- "$hf_refuse_because_said"
     rm -f "$hf_state/why"
     ;;
   esac
@@ -41,8 +41,8 @@ hf_write() {
 # hf_state_make: the state folder, ours alone.
 hf_state_make() {
   if [ ! -d "$hf_state" ]; then
-    hf_a=${hf_state%/*}
-    [ -d "${hf_a:-/}" ] || hf_try mkdir -p "$hf_a"
+    hf_state_make_folder=${hf_state%/*}
+    [ -d "${hf_state_make_folder:-/}" ] || hf_try mkdir -p "$hf_state_make_folder"
     hf_try mkdir "$hf_state"
   fi
   set -- $(ls -ldn "$hf_state/." 2>/dev/null)
@@ -54,8 +54,8 @@ hf_state_make() {
   *) hf_try chmod 700 "$hf_state" ;;
   esac
   hf_state_safe
-  for hf_a in jobs blobs before; do
-    [ -d "$hf_state/$hf_a" ] || hf_try mkdir "$hf_state/$hf_a"
+  for hf_state_make_folder in jobs blobs before; do
+    [ -d "$hf_state/$hf_state_make_folder" ] || hf_try mkdir "$hf_state/$hf_state_make_folder"
   done
 }
 
@@ -162,22 +162,22 @@ hf_remove() {
 
 # hf_ack_all: removes the jobs of hf_acks, which are recorded, and those of hf_voids if they never began.
 hf_ack_all() {
-  for hf_each_ack in $hf_acks; do
-    hf_good_name "$hf_each_ack" || continue
-    hf_void "$hf_each_ack"
-    [ "$hf_job_state" != running ] || hf_refuse busy "$hf_each_ack"
-    hf_remove "$hf_each_ack"
+  for hf_ack_all_one in $hf_acks; do
+    hf_good_name "$hf_ack_all_one" || continue
+    hf_void "$hf_ack_all_one"
+    [ "$hf_job_state" != running ] || hf_refuse busy "$hf_ack_all_one"
+    hf_remove "$hf_ack_all_one"
   done
-  for hf_each_ack in $hf_voids; do
-    hf_good_name "$hf_each_ack" || continue
-    hf_void "$hf_each_ack"
+  for hf_ack_all_one in $hf_voids; do
+    hf_good_name "$hf_ack_all_one" || continue
+    hf_void "$hf_ack_all_one"
     case $hf_job_state in
     gone | unstarted | untransferred) ;;
     # It began after all, and what it did is not recorded.
-    *) hf_refuse busy "$hf_each_ack" ;;
+    *) hf_refuse busy "$hf_ack_all_one" ;;
     esac
-    hf_emit "job $hf_each_ack $hf_job_state"
-    hf_remove "$hf_each_ack"
+    hf_emit "job $hf_ack_all_one $hf_job_state"
+    hf_remove "$hf_ack_all_one"
   done
 }
 hf_acks='' hf_voids=''
@@ -186,28 +186,28 @@ hf_acks='' hf_voids=''
 # acknowledged, nobody else knows that it was put back.
 hf_drop_lives() {
   [ -f "$hf_job/drops" ] && [ -f "$hf_job/journal" ] || return 0
-  while read -r hf_drop_life hf_drop_step; do
-    hf_good_name "$hf_drop_life" || continue
-    if grep -e "^step $1 $hf_drop_step changed " -e "^step $1 $hf_drop_step left " -e "^step $1 $hf_drop_step unchanged " \
+  while read -r hf_drop_lives_life hf_drop_lives_step; do
+    hf_good_name "$hf_drop_lives_life" || continue
+    if grep -e "^step $1 $hf_drop_lives_step changed " -e "^step $1 $hf_drop_lives_step left " -e "^step $1 $hf_drop_lives_step unchanged " \
       "$hf_job/journal" >/dev/null; then
-      rm -rf "$hf_state/before/$hf_drop_life"
+      rm -rf "$hf_state/before/$hf_drop_lives_life"
     fi
   done <"$hf_job/drops"
 }
 
 # hf_sweep: removes blobs that are not in hf_parts, unless a job that is not acked may need them.
 hf_sweep() {
-  for hf_a in "$hf_state"/jobs/*; do
-    if [ -d "$hf_a" ] && [ "$hf_a" != "$hf_claimed" ]; then
+  for hf_sweep_one in "$hf_state"/jobs/*; do
+    if [ -d "$hf_sweep_one" ] && [ "$hf_sweep_one" != "$hf_claimed" ]; then
       return 0
     fi
   done
   set --
-  for hf_a in "$hf_blobs"/*; do
-    [ -f "$hf_a" ] || continue
+  for hf_sweep_one in "$hf_blobs"/*; do
+    [ -f "$hf_sweep_one" ] || continue
     case "$hf_nl$hf_parts" in
-    *"$hf_nl${hf_a##*/} "*) ;;
-    *) set -- "$@" "$hf_a" ;;
+    *"$hf_nl${hf_sweep_one##*/} "*) ;;
+    *) set -- "$@" "$hf_sweep_one" ;;
     esac
   done
   [ "$#" -eq 0 ] || rm -f "$@"
@@ -223,11 +223,11 @@ hf_ack_main() {
     hf_ack_all
     hf_sweep
   else
-    for hf_a in $hf_voids; do
-      hf_emit "job $hf_a gone"
+    for hf_ack_main_one in $hf_voids; do
+      hf_emit "job $hf_ack_main_one gone"
     done
-    for hf_a in $hf_acks $hf_voids; do
-      hf_emit "acked $hf_a"
+    for hf_ack_main_one in $hf_acks $hf_voids; do
+      hf_emit "acked $hf_ack_main_one"
     done
   fi
   hf_emit done
@@ -235,10 +235,10 @@ hf_ack_main() {
 
 # hf_one_job: refuses if any other job is there.
 hf_one_job() {
-  for hf_a in "$hf_state"/jobs/*; do
-    if [ -d "$hf_a" ] && [ "$hf_a" != "$hf_state/jobs/$hf_attempt" ]; then
+  for hf_one_job_folder in "$hf_state"/jobs/*; do
+    if [ -d "$hf_one_job_folder" ] && [ "$hf_one_job_folder" != "$hf_state/jobs/$hf_attempt" ]; then
       [ -z "$hf_claimed" ] || rm -rf "$hf_claimed"
-      hf_refuse busy "${hf_a##*/}"
+      hf_refuse busy "${hf_one_job_folder##*/}"
     fi
   done
 }
@@ -296,22 +296,22 @@ hf_find_missing() {
 
 # hf_preflight: refuses when the payload can't fit: it is there twice while it is cut.
 hf_preflight() {
-  hf_a=$(df -Pk "$hf_state" 2>/dev/null) || return 0
-  hf_free=
-  for hf_b in ${hf_a##*"$hf_nl"}; do
-    case $hf_b in
+  hf_preflight_said=$(df -Pk "$hf_state" 2>/dev/null) || return 0
+  hf_preflight_free=
+  for hf_preflight_word in ${hf_preflight_said##*"$hf_nl"}; do
+    case $hf_preflight_word in
     *%) break ;;
     esac
-    hf_free=$hf_b
+    hf_preflight_free=$hf_preflight_word
   done
-  case $hf_free in
+  case $hf_preflight_free in
   '' | *[!0-9]*) return 0 ;;
   esac
   # Ten digits are terabytes, and more than some shells count to.
-  [ "${#hf_free}" -le 9 ] || return 0
-  if [ "$hf_free" -lt $((hf_blocks + hf_reserve_kib)) ]; then
+  [ "${#hf_preflight_free}" -le 9 ] || return 0
+  if [ "$hf_preflight_free" -lt $((hf_blocks + hf_reserve_kib)) ]; then
     rm -rf "$hf_claimed"
-    hf_refuse disk-full "$hf_free KiB are free in $hf_state, $((hf_blocks + hf_reserve_kib)) KiB are needed"
+    hf_refuse disk-full "$hf_preflight_free KiB are free in $hf_state, $((hf_blocks + hf_reserve_kib)) KiB are needed"
   fi
 }
 
@@ -322,10 +322,10 @@ hf_receive() {
     cat >/dev/null
     hf_refuse_because "$hf_said"
   }
-  hf_a=$(wc -c <"$hf_job/incoming")
-  if [ "$hf_a" -ne $((hf_blocks * 512)) ]; then
+  hf_receive_bytes=$(wc -c <"$hf_job/incoming")
+  if [ "$hf_receive_bytes" -ne $((hf_blocks * 512)) ]; then
     rm -rf "$hf_claimed"
-    hf_refuse transfer "$((hf_a)) of $((hf_blocks * 512)) bytes arrived"
+    hf_refuse transfer "$((hf_receive_bytes)) of $((hf_blocks * 512)) bytes arrived"
   fi
 }
 
@@ -369,7 +369,8 @@ hf_unpack() {
     else
       # Room for the job's last word, its first, and why it could not go on, before anything is done.
       hf_said=$({ dd if=/dev/zero of="$hf_job/rc.new" bs=1024 count=1 &&
-        dd if=/dev/zero of="$hf_job/said" bs=1024 count=1 && hf_say 0 >"$hf_job/watch" && : >"$hf_job/journal"; } 2>&1) || hf_refuse_because "$hf_said"
+        dd if=/dev/zero of="$hf_job/said" bs=1024 count=1 && hf_say 0 >"$hf_job/watch" && hf_say 0 >"$hf_job/runs" &&
+        : >"$hf_job/journal"; } 2>&1) || hf_refuse_because "$hf_said"
       rm -f "$hf_job/incoming" "$hf_job/dd"
       hf_try mv "$hf_job/part" "$hf_job/step"
     fi
@@ -387,15 +388,15 @@ hf_launch() {
       exec $hf_sh "$hf_job/step" "$hf_state" "$hf_attempt"
     ) </dev/null >/dev/null 2>&1 &
   fi
-  hf_launched=$! hf_polls=0
-  while [ ! -d "$hf_job/go" ] && [ ! -f "$hf_job/go" ] && [ "$hf_polls" -lt $((hf_launch_limit + 50)) ]; do
-    hf_polls=$((hf_polls + 1))
-    if [ "$hf_polls" -le 50 ]; then
+  hf_launch_pid=$! hf_launch_polls=0
+  while [ ! -d "$hf_job/go" ] && [ ! -f "$hf_job/go" ] && [ "$hf_launch_polls" -lt $((hf_launch_limit + 50)) ]; do
+    hf_launch_polls=$((hf_launch_polls + 1))
+    if [ "$hf_launch_polls" -le 50 ]; then
       sleep 0.02 2>/dev/null || sleep 1
       continue
     fi
     # A wrapper that is gone will not begin any more; of one that was handed on by a fork the last seconds tell.
-    hf_start_of "$hf_launched" || [ "$hf_polls" -ge $((hf_launch_limit + 45)) ] || hf_polls=$((hf_launch_limit + 45))
+    hf_start_of "$hf_launch_pid" || [ "$hf_launch_polls" -ge $((hf_launch_limit + 45)) ] || hf_launch_polls=$((hf_launch_limit + 45))
     hf_say ''
     sleep 1
   done

@@ -2,10 +2,10 @@
 
 # hf_whoami: sets hf_uid_own, hf_gid_own and hf_user from one fork.
 hf_whoami() {
-  hf_a=$(id)
-  hf_gid_own=${hf_a#* gid=}
+  hf_uid_own=$(id)
+  hf_gid_own=${hf_uid_own#* gid=}
   hf_gid_own=${hf_gid_own%%[!0-9]*}
-  hf_uid_own=${hf_a#uid=}
+  hf_uid_own=${hf_uid_own#uid=}
   hf_user=${hf_uid_own#*\(}
   hf_user=${hf_user%%\)*}
   hf_uid_own=${hf_uid_own%%[!0-9]*}
@@ -44,16 +44,15 @@ hf_boot_id() {
   if hf_first_line /proc/sys/kernel/random/boot_id; then
     hf_boot=$hf_got
   else
-    hf_a=$(sysctl -n kern.boottime 2>/dev/null || who -b 2>/dev/null)
-    hf_words_joined $hf_a
+    hf_words_joined $(sysctl -n kern.boottime 2>/dev/null || who -b 2>/dev/null)
     hf_boot=${hf_joined:--}
   fi
 }
 
 hf_words_joined() {
   hf_joined=
-  for hf_a; do
-    hf_joined=$hf_joined${hf_joined:+_}$hf_a
+  for hf_words_joined_one; do
+    hf_joined=$hf_joined${hf_joined:+_}$hf_words_joined_one
   done
 }
 
@@ -83,6 +82,21 @@ hf_alive() {
   [ "${3:-}" = "$hf_boot" ] && hf_start_of "$1" && [ "$hf_start" = "$2" ]
 }
 
+# hf_job_works: tells whether anything of a job lives: its wrapper, the step that the wrapper began, or what the wrapper
+# was waiting for. A wrapper that was killed alone leaves its step behind, and while that runs the job does.
+hf_job_works() {
+  # shellcheck disable=SC2154
+  for hf_job_works_file in pid runs; do
+    if hf_first_line "$hf_job/$hf_job_works_file" && hf_alive $hf_got; then
+      return 0
+    fi
+  done
+  hf_first_line "$hf_job/watch" || return 1
+  # NUMBER PID LIMIT START BOOT, or only the number while it waits for nothing.
+  set -- $hf_got
+  [ -n "${5:-}" ] && hf_alive "$2" "$4" "$5"
+}
+
 # hf_job_look ATTEMPT: sets hf_job to its folder and hf_job_state. `go` is a folder of the wrapper that began, or a file
 # of whoever saw to it that it never begins (hf_void).
 hf_job_look() {
@@ -94,8 +108,7 @@ hf_job_look() {
   if [ -f "$hf_job/go" ]; then
     hf_job_state=untransferred
   elif [ -d "$hf_job/go" ]; then
-    # shellcheck disable=SC2154
-    if hf_first_line "$hf_job/pid" && hf_alive $hf_got; then
+    if hf_job_works; then
       hf_job_state=running
     fi
   elif hf_first_line "$hf_job/boot" && [ "$hf_got" != "$hf_boot" ]; then
@@ -114,11 +127,11 @@ hf_job_look() {
 hf_tell_line() {
   case $1 in
   output\ *)
-    hf_a=$1
+    hf_tell_line_said=$1
     set -- $1
-    hf_size=$(wc -c <"$hf_job/out.$3" 2>/dev/null) || return 0
-    [ "$hf_size" -eq "$4" ] || return 0
-    hf_emit "$hf_a"
+    hf_tell_line_size=$(wc -c <"$hf_job/out.$3" 2>/dev/null) || return 0
+    [ "$hf_tell_line_size" -eq "$4" ] || return 0
+    hf_emit "$hf_tell_line_said"
     cat "$hf_job/out.$3"
     hf_say ''
     ;;
@@ -145,10 +158,10 @@ hf_part='' hf_told=0
 
 # hf_tell_jobs: all jobs with their journals.
 hf_tell_jobs() {
-  for hf_each_job in "$hf_state"/jobs/*; do
-    [ -d "$hf_each_job" ] || continue
-    hf_job_look "${hf_each_job##*/}"
-    hf_emit "job ${hf_each_job##*/} $hf_job_state"
+  for hf_tell_jobs_one in "$hf_state"/jobs/*; do
+    [ -d "$hf_tell_jobs_one" ] || continue
+    hf_job_look "${hf_tell_jobs_one##*/}"
+    hf_emit "job ${hf_tell_jobs_one##*/} $hf_job_state"
     if [ -f "$hf_job/journal" ]; then
       hf_part=''
       hf_tell_new 4<"$hf_job/journal"

@@ -542,31 +542,6 @@ fn an_attempt_runs_once_and_the_next_waits_until_it_is_acked() {
     });
 }
 
-/// Starts a job and gives the shell that feeds and follows it, once its first step has begun.
-fn begin(host: &Host, job: &Job, begun: &std::path::Path) -> std::process::Child {
-    let nonce = host::nonce();
-    let (program, mut payload) = host.prepare(&nonce, "a1", job);
-    let mut child = host.spawn();
-    let mut stdin = child.stdin.take().expect("stdin is piped");
-    stdin.write_all(&program).expect("the program is read");
-    let mut said = Vec::new();
-    let stdout = child.stdout.as_mut().expect("stdout is piped");
-    while !String::from_utf8_lossy(&said).contains(" ready\n") {
-        let mut byte = [0; 256];
-        let count = stdout.read(&mut byte).expect("stdout can be read");
-        assert!(
-            count > 0,
-            "it ended before it was ready: {}",
-            String::from_utf8_lossy(&said)
-        );
-        said.extend_from_slice(&byte[..count]);
-    }
-    stdin.write_all(&payload(&[])).expect("the payload is read");
-    drop(stdin);
-    wait_for(begun);
-    child
-}
-
 #[test]
 fn a_job_survives_its_connection_and_is_collected_later() {
     under_every_shell(|shell| {
@@ -577,7 +552,7 @@ fn a_job_survives_its_connection_and_is_collected_later() {
             quote(&count),
             quote(&begun)
         )]);
-        let mut child = begin(&host, &job, &begun);
+        let mut child = host.begin(&job, &begun);
         child.kill().expect("it is ours");
         let _ = child.wait();
         assert_eq!(host.observe("").job(), Some(JobState::Running), "{shell}");
@@ -595,14 +570,8 @@ fn a_job_whose_wrapper_was_killed_is_interrupted_and_its_lock_taken_over() {
         let host = Host::new(shell);
         let begun = host.path("begun");
         let job = Job::of(&[&format!(": >{}; sleep 3", quote(&begun))]);
-        let mut child = begin(&host, &job, &begun);
-        let pid = std::fs::read_to_string(host.state().join("jobs/a1/pid")).expect("the wrapper wrote it");
-        let wrapper = pid.split(' ').next().expect("a split has a first part");
-        let killed = Command::new("kill")
-            .args(["-9", wrapper])
-            .status()
-            .expect("kill is everywhere");
-        assert!(killed.success());
+        let mut child = host.begin(&job, &begun);
+        host.kill_wrapper();
         let mut said = String::new();
         let mut stdout = child.stdout.take().expect("stdout is piped");
         stdout.read_to_string(&mut said).expect("it is text");

@@ -185,6 +185,15 @@ impl Host {
         self.job_shell = Some(format!("/bin/sh {}", script.display()));
     }
 
+    /// A host whose jobs are run by this sh script, which gets the shell's arguments.
+    pub(crate) fn with_wrapper(shell: &'static str, script: &str) -> Self {
+        let mut host = Self::new(shell);
+        let path = host.path("wrapper");
+        std::fs::write(&path, script).expect("the folder is ours");
+        host.job_shell = Some(format!("{shell} {}", path.display()));
+        host
+    }
+
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
@@ -301,6 +310,39 @@ impl Host {
             void: &[],
         };
         self.exec(&nonce, &program::ack(&nonce, &request), |_| None)
+    }
+
+    /// Starts job `a1` and gives the shell that feeds and follows it, once `begun` is there.
+    pub(crate) fn begin(&self, job: &Job, begun: &Path) -> Child {
+        let nonce = nonce();
+        let (program, mut payload) = self.prepare(&nonce, "a1", job);
+        let mut child = self.spawn();
+        let mut stdin = child.stdin.take().expect("stdin is piped");
+        stdin.write_all(&program).expect("the program is read");
+        let mut said = Vec::new();
+        let stdout = child.stdout.as_mut().expect("stdout is piped");
+        while !String::from_utf8_lossy(&said).contains(" ready\n") {
+            let mut chunk = [0; 256];
+            let count = stdout.read(&mut chunk).expect("stdout can be read");
+            assert!(
+                count > 0,
+                "it ended before it was ready: {}",
+                String::from_utf8_lossy(&said)
+            );
+            said.extend_from_slice(&chunk[..count]);
+        }
+        stdin.write_all(&payload(&[])).expect("the payload is read");
+        drop(stdin);
+        wait_for(begun);
+        child
+    }
+
+    /// Kills the wrapper of job `a1`, and nothing else of it.
+    pub(crate) fn kill_wrapper(&self) {
+        let pid = std::fs::read_to_string(self.state().join("jobs/a1/pid")).expect("the wrapper wrote it");
+        let pid = pid.split(' ').next().expect("a split has a first part");
+        let killed = Command::new("kill").args(["-9", pid]).status();
+        assert!(killed.is_ok_and(|status| status.success()));
     }
 
     pub(crate) fn start(&self, attempt: &str, job: &Job) -> Reply {

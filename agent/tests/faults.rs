@@ -1,0 +1,99 @@
+//! The runner under faults: processes that are killed alone, shells that begin late, clocks that go back.
+
+#[expect(dead_code, reason = "the other tests use the rest of the test host")]
+mod host;
+
+use holdfast_agent::reply::{JobEnd, JobState, Refusal};
+use host::{Host, Job, lines, under_every_shell};
+use std::path::Path;
+use std::process::Command;
+
+fn quote(path: &Path) -> String {
+    format!("'{}'", path.display())
+}
+
+/// A step that counts its runs, says that it began, and waits until it may end.
+fn waiting_step(host: &Host) -> Job {
+    Job::of(&[&format!(
+        "echo run >>{}; : >{}; until [ -e {} ]; do sleep 1; done",
+        quote(&host.path("count")),
+        quote(&host.path("begun")),
+        quote(&host.path("may end"))
+    )])
+}
+
+fn open(gate: &Path) {
+    std::fs::write(gate, "").expect("the folder is ours");
+}
+
+// REVIEW H6
+#[test]
+fn a_step_that_outlives_its_wrapper_keeps_the_job_running_and_is_not_run_beside_itself() {
+    under_every_shell(|shell| {
+        let host = Host::new(shell);
+        let job = waiting_step(&host);
+        let mut child = host.begin(&job, &host.path("begun"));
+        host.kill_wrapper();
+        assert_eq!(host.observe("").job(), Some(JobState::Running), "{shell}");
+        assert_eq!(host.ack("a1", 0).refused(), Some((Refusal::Busy, "a1")), "{shell}");
+        let mut next = waiting_step(&host);
+        assert_eq!(
+            host.start("a2", &next).refused(),
+            Some((Refusal::Busy, "a1")),
+            "{shell}"
+        );
+        next.acks.push("a1");
+        assert_eq!(
+            host.start("a2", &next).refused(),
+            Some((Refusal::Busy, "a1")),
+            "{shell}"
+        );
+        assert_eq!(lines(&host.path("count")), 1, "{shell}");
+        open(&host.path("may end"));
+        assert_eq!(host.follow("a1").job(), Some(JobState::Interrupted), "{shell}");
+        let _ = child.wait();
+        assert_eq!(host.observe("").job(), Some(JobState::Interrupted), "{shell}");
+        assert_eq!(host.start("a2", &next).end(), Some((JobEnd::Completed, "-")), "{shell}");
+    });
+}
+
+// REVIEW H6
+#[test]
+fn the_time_of_a_step_is_kept_when_its_wrapper_was_killed() {
+    under_every_shell(|shell| {
+        let host = Host::new(shell);
+        let begun = host.path("begun");
+        let mut job = Job::of(&[&format!("echo $$ >{0}.new; mv {0}.new {0}; sleep 300", begun.display())]);
+        job.body = job.body.replace("hf_timeout=60", "hf_timeout=4");
+        let mut child = host.begin(&job, &begun);
+        host.kill_wrapper();
+        assert_eq!(host.observe("").job(), Some(JobState::Running), "{shell}");
+        let reply = host.follow("a1");
+        let _ = child.wait();
+        assert!(reply.done, "{shell}: {reply:?}");
+        assert_eq!(host.observe("").job(), Some(JobState::Interrupted), "{shell}");
+        let pid = std::fs::read_to_string(&begun).expect("the step wrote it");
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.trim())).unwrap_or_default();
+        assert!(stat.is_empty() || stat.contains(") Z "), "{shell}: it lives: {stat}");
+    });
+}
+
+// REVIEW H6
+#[test]
+fn a_step_whose_wrapper_is_dead_does_not_begin() {
+    under_every_shell(|shell| {
+        let host = Host::new(shell);
+        let count = host.path("count");
+        let job = Job::of(&[&format!("echo run >>{}", quote(&count))]);
+        assert_eq!(host.start("a1", &job).end(), Some((JobEnd::Completed, "-")), "{shell}");
+        let mut words = shell.split(' ');
+        let late = Command::new(words.next().expect("a split has a first part"))
+            .args(words)
+            .arg(host.state().join("jobs/a1/step"))
+            .args([&host.state_text(), "a1", "apply", "1"])
+            .status()
+            .expect("the shell is there");
+        assert_eq!(late.code(), Some(1), "{shell}");
+        assert_eq!(lines(&count), 1, "{shell}");
+    });
+}
