@@ -157,6 +157,12 @@ pub enum Record {
         /// The job's attempt.
         attempt: String,
     },
+    /// A line that begins with the nonce and is not understood: damaged, or of a later protocol. It says nothing, and
+    /// takes nothing away from the other lines.
+    Odd {
+        /// The line without the nonce, at most 200 characters, control characters escaped.
+        line: String,
+    },
     /// The reply is complete; without it the transfer was cut.
     Done,
 }
@@ -434,7 +440,16 @@ impl Decoder {
 
     fn line(&mut self, line: &[u8], records: &mut Vec<Record>) -> Result<(), ReplyError> {
         let text = String::from_utf8_lossy(line);
-        match parse(&text).ok_or_else(|| malformed(line))? {
+        let Some(parsed) = parse(&text) else {
+            if matches!(cut(&text).0, "text" | "output") {
+                return Err(malformed(line));
+            }
+            let odd = Record::Odd { line: shown(line) };
+            self.counts.admit(&odd)?;
+            records.push(odd);
+            return Ok(());
+        };
+        match parsed {
             Line::Record(record) => {
                 self.counts.admit(&record)?;
                 if record == Record::Done {
@@ -537,7 +552,8 @@ fn parse(line: &str) -> Option<Line> {
                 attempt: name(attempt)?,
                 index: index.parse().ok()?,
                 status: StepStatus::from_word(status)?,
-                seconds: seconds.parse().ok()?,
+                // Told to people only; a clock that went back is no reason to lose the step.
+                seconds: seconds.parse().unwrap_or(0),
                 before_digest: digest_of(digest)?,
                 detail: detail.to_owned(),
             }
@@ -588,8 +604,10 @@ fn cut(text: &str) -> (&str, &str) {
 }
 
 fn malformed(line: &[u8]) -> ReplyError {
+    ReplyError::Malformed { line: shown(line) }
+}
+
+fn shown(line: &[u8]) -> String {
     let shown = String::from_utf8_lossy(line).chars().take(200).collect::<String>();
-    ReplyError::Malformed {
-        line: shown.escape_debug().to_string(),
-    }
+    shown.escape_debug().to_string()
 }

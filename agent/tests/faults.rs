@@ -3,7 +3,7 @@
 #[expect(dead_code, reason = "the other tests use the rest of the test host")]
 mod host;
 
-use holdfast_agent::reply::{JobEnd, JobState, Refusal};
+use holdfast_agent::reply::{JobEnd, JobState, Record, Refusal};
 use host::{Host, Job, lines, under_every_shell};
 use std::path::Path;
 use std::process::Command;
@@ -96,4 +96,27 @@ fn a_step_whose_wrapper_is_dead_does_not_begin() {
         assert_eq!(late.code(), Some(1), "{shell}");
         assert_eq!(lines(&count), 1, "{shell}");
     });
+}
+
+// REVIEW H26
+#[test]
+fn a_clock_that_goes_back_costs_a_step_its_time_and_nothing_else() {
+    if !host::may_mount() {
+        return;
+    }
+    let host = Host::bare("dash");
+    let mut job = Job::of(&[":"]);
+    // Without /proc/uptime the date is all there is; it goes back an hour between any two looks.
+    let past = quote(&host.path("past"));
+    job.body.push_str(&format!(
+        "date() {{\nhour=$(cat {past} 2>/dev/null)\nhour=$((${{hour:-100}} - 1))\necho $hour >{past}\necho $((hour * 3600))\n}}\n"
+    ));
+    let reply = host.start("a1", &job);
+    assert_eq!(reply.end(), Some((JobEnd::Completed, "-")), "{reply:?}");
+    assert!(lines(&host.path("past")) == 1, "the clock was looked at");
+    let told = reply
+        .records
+        .iter()
+        .any(|record| matches!(record, Record::Step { seconds: 0, .. }));
+    assert!(told, "{reply:?}");
 }

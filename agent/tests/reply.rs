@@ -53,24 +53,50 @@ fn a_reply_is_read_and_noise_is_dropped() {
 }
 
 #[test]
-fn limits_and_unknown_lines_end_the_reply() {
+fn limits_and_blobs_without_an_end_end_the_reply() {
     let long = said(&format!("@ fact a {}", "x".repeat(LINE_BYTES_MAX)));
     assert_eq!(decode(&long).1, Some(ReplyError::Line));
     let blob = said(&format!("@ text 1 {}\n", BLOB_BYTES_MAX + 1));
     assert!(matches!(decode(&blob).1, Some(ReplyError::Blob { .. })));
     let noise = vec![b'x'; REPLY_BYTES_MAX + 1];
     assert_eq!(decode(&noise).1, Some(ReplyError::Reply));
-    for line in [
-        "@ what\n",
-        "@ step a 1 gone 0 - \n",
-        "@ text 1 -1\n",
-        "@ output a 1 2\nabc",
-    ] {
+    for line in ["@ text 1 -1\n", "@ output a x 2\n", "@ output a 1 2\nabc"] {
         assert!(
             matches!(decode(&said(line)).1, Some(ReplyError::Malformed { .. })),
             "{line}"
         );
     }
+}
+
+// REVIEW H26
+#[test]
+fn one_odd_field_takes_nothing_away_from_the_rest_of_a_reply() {
+    for odd in [
+        "@ what\n",
+        "@ epoch -1\n",
+        "@ forks many\n",
+        "@ attr x mode 0644\n",
+        "@ job a1 asleep\n",
+        "@ step a1 1 gone 0 - \n",
+    ] {
+        let (records, failed) = decode(&said(&format!("{odd}@ attr 1 mode 0644\n@ done\n")));
+        assert_eq!(failed, None, "{odd}");
+        assert!(matches!(records[0], Record::Odd { .. }), "{odd}: {records:?}");
+        assert_eq!(records.len(), 3, "{odd}: {records:?}");
+    }
+    // A clock that went back: the step counts, its time does not.
+    let (records, _) = decode(&said("@ step a1 1 changed -3600 - \n"));
+    assert!(
+        matches!(
+            records[..],
+            [Record::Step {
+                seconds: 0,
+                index: 1,
+                ..
+            }]
+        ),
+        "{records:?}"
+    );
 }
 
 #[test]

@@ -178,7 +178,8 @@ impl Reply {
             }
             Record::Refused { kind, detail } => self.refused = Some((kind, detail)),
             Record::Acked { attempt } => self.acked.push(attempt),
-            Record::Ready | Record::Have { .. } | Record::Done => {}
+            // What is not understood says nothing: a resource without its attributes, a step that only began.
+            Record::Odd { .. } | Record::Ready | Record::Have { .. } | Record::Done => {}
         }
     }
 

@@ -25,8 +25,8 @@ pub enum ReplyError {
     /// The reply is too long.
     #[error("the host's reply is longer than {REPLY_BYTES_MAX} bytes")]
     Reply,
-    /// A line begins with the nonce and is not of the protocol.
-    #[error("the host's reply has a line that is not understood: `{line}`")]
+    /// A blob is announced or ended in a way that does not tell where the next line begins.
+    #[error("the host's reply has a blob whose end can't be told: `{line}`")]
     Malformed {
         /// The line without the nonce, at most 200 characters, control characters escaped.
         line: String,

@@ -449,6 +449,18 @@ fn pipe(tool: &str, bytes: &[u8]) -> String {
     String::from_utf8(child.wait_with_output().expect("the tool ends").stdout).expect("digests are ASCII")
 }
 
+/// Tells whether this user may mount; says so if not.
+pub(crate) fn may_mount() -> bool {
+    let may = Command::new("unshare")
+        .args(["-m", "true"])
+        .status()
+        .is_ok_and(|status| status.success());
+    if !may {
+        skip::skip("mounting needs root");
+    }
+    may
+}
+
 /// Waits until `path` is there, at most twenty seconds.
 pub(crate) fn wait_for(path: &Path) {
     let begun = Instant::now();
