@@ -80,7 +80,8 @@ hf_collect() {
   while [ "$hf_each" -lt "$hf_n_crontab" ]; do
     hf_each=$((hf_each + 1))
     eval "hf_crontab_one \"\$hf_v_crontab_$hf_each\""
-    eval "hf_r_crontab_$hf_each=\$hf_crontab"
+    [ "$hf_tab_is" != unreadable ] || hf_tab=$hf_tab_why
+    eval "hf_r_crontab_$hf_each=\$hf_tab_is:\$hf_tab"
   done
   hf_collected=1
 }
@@ -557,17 +558,65 @@ hf_probe_group() {
   hf_attr gid "${hf_rest%%:*}"
 }
 
-# hf_crontab_one USER: sets hf_crontab to the user's crontab (an empty user: the one that runs this).
-hf_crontab_one() {
-  if ! hf_have crontab; then
-    hf_crontab=
-  elif [ -n "$1" ]; then
-    hf_crontab=$(crontab -u "$1" -l 2>/dev/null)
+# hf_crontab USER ARGUMENTS: the crontab command for a user (an empty one: who runs this).
+hf_crontab() {
+  if [ -n "$1" ]; then
+    hf_crontab_user=$1
+    shift
+    crontab -u "$hf_crontab_user" "$@"
   else
-    hf_crontab=$(crontab -l 2>/dev/null)
+    shift
+    crontab "$@"
   fi
-  # A failing crontab is no crontab.
-  return 0
+}
+
+# hf_crontab_none USER MESSAGE: tells whether a failing `crontab -l` means that there is no crontab. Only its own words
+# say so; any other failure (a disk that can't be read, a user that may not) may hide people's jobs.
+hf_crontab_none() {
+  case $2 in
+  # Vixie's cron and its kin: Debian, Red Hat, SUSE, the BSDs, macOS. fcron. busybox, which knows errno's words.
+  *'no crontab for '* | *' has no fcrontab'* | *"can't open '"*"': No such file or directory") return 0 ;;
+  # Solaris and HP-UX say this of every failure; AIX has a number for it. The folder tells, if it can be read.
+  *"can't open your crontab file"* | *0481-103*)
+    ls /var/spool/cron/crontabs/. >/dev/null 2>&1 || return 1
+    hf_crontab_none_user=$1
+    if [ -z "$hf_crontab_none_user" ]; then
+      hf_whoami
+      hf_crontab_none_user=$hf_user
+    fi
+    [ ! -e "/var/spool/cron/crontabs/$hf_crontab_none_user" ]
+    return
+    ;;
+  esac
+  return 1
+}
+
+# hf_crontab_one USER: sets hf_tab to the user's crontab and hf_tab_is to some, none or unreadable (hf_tab_why says why).
+hf_crontab_one() {
+  hf_tab='' hf_tab_is=none hf_tab_why=
+  if ! hf_have crontab; then
+    hf_tab_is=unreadable hf_tab_why='there is no crontab command'
+  elif hf_tab=$(hf_crontab "$1" -l 2>/dev/null); then
+    hf_tab_is=some
+  else
+    # Asked again for the words alone: mixed with the jobs they could not be told from them.
+    hf_tab_why=$(hf_crontab "$1" -l 2>&1 >/dev/null)
+    hf_crontab_none "$1" "$hf_tab_why" || hf_tab_is=unreadable
+    hf_tab=
+  fi
+  hf_tab_why=${hf_tab_why%%"$hf_nl"*}
+}
+
+# hf_crontab_file USER FILE: as hf_crontab_one, but into a file, byte by byte. Only for steps.
+hf_crontab_file() {
+  hf_tab_is=some hf_tab_why=
+  if ! hf_crontab "$1" -l >"$2" 2>"$2.why"; then
+    hf_tab_is=none
+    IFS= read -r hf_tab_why <"$2.why" || :
+    hf_crontab_none "$1" "$hf_tab_why" || hf_tab_is=unreadable
+    { :; } >"$2" || hf_tab_is=unreadable
+  fi
+  rm -f "$2.why"
 }
 
 # hf_probe_cron USER NAME: the line under the mark.
@@ -577,18 +626,22 @@ hf_probe_cron() {
     return 0
   fi
   if hf_cached crontab "$1"; then
-    hf_crontab=$hf_found
+    hf_tab=${hf_found#*:} hf_tab_is=${hf_found%%:*}
+    hf_tab_why=$hf_tab
   else
     hf_crontab_one "$1"
   fi
-  hf_cron_mark="# holdfast: $2"
-  case $hf_nl$hf_crontab$hf_nl in
-  *"$hf_nl$hf_cron_mark$hf_nl"*)
-    hf_rest=$hf_nl$hf_crontab$hf_nl
-    hf_rest=${hf_rest#*"$hf_nl$hf_cron_mark$hf_nl"}
+  if [ "$hf_tab_is" = unreadable ]; then
+    hf_attr unreadable "the crontab can't be read: $hf_tab_why"
+    return 0
+  fi
+  hf_probe_cron_mark="# holdfast: $2"
+  hf_probe_cron_rest=$hf_nl$hf_tab$hf_nl
+  case $hf_probe_cron_rest in
+  *"$hf_nl$hf_probe_cron_mark$hf_nl"*)
+    hf_probe_cron_rest=${hf_probe_cron_rest#*"$hf_nl$hf_probe_cron_mark$hf_nl"}
     hf_attr exists yes
-    hf_rest=${hf_rest%%"$hf_nl"*}
-    hf_attr line "$hf_rest"
+    hf_attr line "${hf_probe_cron_rest%%"$hf_nl"*}"
     ;;
   *) hf_attr exists no ;;
   esac

@@ -120,3 +120,53 @@ fn a_clock_that_goes_back_costs_a_step_its_time_and_nothing_else() {
         .any(|record| matches!(record, Record::Step { seconds: 0, .. }));
     assert!(told, "{reply:?}");
 }
+
+/// Observes a resource on a host where some tool is a function of the test's.
+fn probed_with(host: &Host, tool: &str, body: &str) -> Vec<(String, String)> {
+    let reply = host.observe(&format!("{tool}\n{body}"));
+    assert!(reply.done, "{reply:?}");
+    reply
+        .records
+        .into_iter()
+        .filter_map(|record| match record {
+            Record::Attr { key, value, .. } => Some((key, value)),
+            _ => None,
+        })
+        .collect()
+}
+
+// REVIEW H20
+#[test]
+fn only_the_words_of_a_crontab_command_say_that_there_is_no_crontab() {
+    let body = "hf_begin 1\nhf_probe_cron old x";
+    let batch = "hf_collect_crontab old\nhf_collect\nhf_begin 1\nhf_probe_cron old x";
+    // As Debian's and Red Hat's cron and busybox say it, and what a broken disk and a closed folder look like.
+    let words = [
+        ("no crontab for old", true),
+        ("crontab: can't open 'old': No such file or directory", true),
+        ("crontab: crontabs/old: Input/output error", false),
+        ("crontab: can't open 'old': Input/output error", false),
+        (
+            "crontab: can't change directory to '/var/spool/cron/crontabs': No such file or directory",
+            false,
+        ),
+        ("You (old) are not allowed to use this program (crontab)", false),
+        ("", false),
+    ];
+    under_every_shell(|shell| {
+        let host = Host::new(shell);
+        for (said, none) in words {
+            let tool = format!(
+                "crontab() {{\nprintf '%s\\n' {} >&2\nreturn 1\n}}",
+                quote(Path::new(&said.replace('\'', "'\\''")))
+            );
+            for body in [body, batch] {
+                let found = probed_with(&host, &tool, body);
+                let expected = if none { "exists" } else { "unreadable" };
+                assert_eq!(found.len(), 1, "{shell}: {said}: {found:?}");
+                assert_eq!(found[0].0, expected, "{shell}: {said}: {found:?}");
+                assert!(none || found[0].1.ends_with(said), "{shell}: {found:?}");
+            }
+        }
+    });
+}

@@ -465,7 +465,7 @@ fn run_case(host: &Host, case: &Case) -> Result<(), String> {
         };
         fs::create_dir(folder(index)).expect("made");
         let captured = host.run(&folder(index), &life.capture());
-        if !captured.ok {
+        if !captured.ok && case.fails.is_none() {
             return Err(format!("capture: {}", captured.stderr));
         }
         let applied = host.run(
@@ -477,8 +477,9 @@ fn run_case(host: &Host, case: &Case) -> Result<(), String> {
         );
         if let Some(fails) = &case.fails {
             let message = refusal.unwrap_or_default();
-            if (applied.ok && message.is_empty()) || !format!("{message}\n{}", applied.stderr).contains(fails) {
-                return Err(format!("refused with {message:?}, failed with {:?}", applied.stderr));
+            let words = format!("{}{}", captured.stderr, applied.stderr);
+            if (applied.ok && message.is_empty()) || !format!("{message}\n{words}").contains(fails) {
+                return Err(format!("refused with {message:?}, failed with {words:?}"));
             }
             if applied.ok {
                 return Err("what is refused must fail on the host too".to_owned());

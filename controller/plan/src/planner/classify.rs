@@ -99,6 +99,10 @@ const RULES: [(Rule, &str, &str); 14] = [
 /// Compares, or says that nothing was reported.
 pub(super) fn compare(desired: &DesiredResource, found: Option<&Observed>) -> Comparison {
     match found {
+        // Whatever the type: what could not be looked at is not absent.
+        Some(found) if let Some(why) = found.attributes.get("unreadable") => {
+            Comparison::Refused(format!("{why}; what can't be looked at is not touched"))
+        }
         Some(found) => desired.resource.lifecycle().compare(&found.attributes),
         None => Comparison::CannotTell("the host reported nothing about it".to_owned()),
     }

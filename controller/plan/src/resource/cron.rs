@@ -113,27 +113,28 @@ impl Lifecycle for Cron {
     }
 }
 
+// What can't be read is not taken for empty: people's jobs would be replaced by ours.
 const LIBRARY: &str = r#"
-tab() {
-  if [ -n "$user" ]; then
-    crontab -u "$user" "$@"
-  else
-    crontab "$@"
-  fi
+readable() {
+  [ "$hf_tab_is" != unreadable ] || hf_die "the crontab of ${user:-this user} can't be read: $hf_tab_why; nothing was changed"
 }
 "#;
 
 // The whole crontab is kept too, for a person; the undo takes out its own two lines and leaves the others alone.
 const CAPTURE: &str = r#"
-was=no
-! tab -l >"$hf_before/crontab" 2>/dev/null || was=yes
+hf_crontab_file "$user" "$hf_before/crontab"
+readable
+was=yes
+[ "$hf_tab_is" = some ] || was=no
 hf_digest_one "$hf_before/crontab"
 printf '%s\n' "crontab $was" "digest $hf_digest" >"$hf_before/meta" || hf_die "cannot write $hf_before/meta"
 "#;
 
-// The line under the mark is replaced where it stands, or both are taken out, or both are appended.
+// The line under the mark is replaced where it stands, or both are taken out, or both are appended. Before the new crontab goes
+// in, both are stripped of the two lines and have to be equal: whatever went wrong, nobody else's line is lost.
 const EDIT: &str = r#"
-tab -l >"$hf_before/now" 2>/dev/null || : >"$hf_before/now" || hf_die "cannot write $hf_before/now"
+hf_crontab_file "$user" "$hf_before/now"
+readable
 export mark line keep
 awk '
   under { under = 0; if (ENVIRON["keep"] == "yes") print ENVIRON["line"]; next }
@@ -144,19 +145,24 @@ awk '
     if (!found) print ENVIRON["mark"]
     if (!found || under) print ENVIRON["line"]
   }' "$hf_before/now" >"$hf_before/new" || hf_die "cannot write $hf_before/new"
-if cmp -s "$hf_before/now" "$hf_before/new"; then
-  :
-elif [ -n "$user" ]; then
-  crontab -u "$user" "$hf_before/new" || hf_die "crontab refused the new crontab of $user"
-else
-  crontab "$hf_before/new" || hf_die "crontab refused the new crontab"
+for half in now new; do
+  awk 'under { under = 0; next } $0 "" == ENVIRON["mark"] "" { under = 1; next } { print }' "$hf_before/$half" \
+    >"$hf_before/$half.others" || hf_die "cannot write $hf_before/$half.others"
+done
+cmp -s "$hf_before/now.others" "$hf_before/new.others" ||
+  hf_die "the new crontab would lose lines of others; is $hf_before full?"
+if ! cmp -s "$hf_before/now" "$hf_before/new"; then
+  hf_crontab "$user" "$hf_before/new" || hf_die "crontab refused the new crontab${user:+ of $user}"
 fi
-rm -f "$hf_before/now" "$hf_before/new"
+rm -f "$hf_before/now" "$hf_before/new" "$hf_before/now.others" "$hf_before/new.others"
 "#;
 
 const DROP_IF_EMPTY: &str = r#"
 hf_meta crontab
-if [ "$hf_value" = no ] && [ -z "$(tab -l 2>/dev/null)" ]; then
-  tab -r 2>/dev/null || :
+if [ "$hf_value" = no ]; then
+  hf_crontab_one "$user"
+  if [ "$hf_tab_is" = some ] && [ -z "$hf_tab" ]; then
+    hf_crontab "$user" -r 2>/dev/null || :
+  fi
 fi
 "#;
