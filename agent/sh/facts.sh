@@ -1,7 +1,9 @@
 # Observe: the host's identity, its jobs, its facts, and what the probes find. Writes nothing, forks little.
 
 hf_fact() {
-  [ -z "$2" ] || hf_emit "fact $1 $2"
+  [ -n "$2" ] || return 0
+  hf_escaped "$2"
+  hf_emit "fact $1 $hf_escaped"
 }
 
 # hf_os_release: id, version and name without running the file.

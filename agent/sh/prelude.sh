@@ -15,9 +15,26 @@ hf_nl='
 # Another POSIX shell where /bin/sh is none.
 hf_sh=${HOLDFAST_SH:-/bin/sh}
 
-# hf_say WORDS: one line. Where printf is no builtin, print saves a fork a line (mksh) or nothing can (posh).
-case ${KSH_VERSION-} in
+# hf_say WORDS: one line. Where printf is no builtin it costs a process a line, and everybody may read its arguments: mksh has
+# print, and posh's echo takes a backslash and a leading dash for more than they are.
+case ${KSH_VERSION-},${POSH_VERSION-} in
 *MIRBSD*) hf_say() { print -r -- "$*"; } ;;
+,?*)
+  hf_say() {
+    hf_say_rest=$* hf_say_text=
+    while :; do
+      case $hf_say_rest in
+      *\\*) hf_say_text=$hf_say_text${hf_say_rest%%\\*}'\\' hf_say_rest=${hf_say_rest#*\\} ;;
+      *) break ;;
+      esac
+    done
+    hf_say_text=$hf_say_text$hf_say_rest
+    case $hf_say_text in
+    -*) hf_say_text='\055'${hf_say_text#-} ;;
+    esac
+    echo "$hf_say_text"
+  }
+  ;;
 *) hf_say() { printf '%s\n' "$*"; } ;;
 esac
 
@@ -33,27 +50,46 @@ hf_refuse() {
   exit 0
 }
 
-# hf_begin ID: the attributes that follow are those of resource ID. hf_asked is observe, prologue or step.
+# hf_begin ID SECONDS: the attributes that follow are those of resource ID, whose check may take so long. hf_asked is
+# observe, prologue or step.
 hf_begin() {
-  hf_id=$1
+  hf_id=$1 hf_limit=${2:-}
   case $hf_asked in
   observe) hf_prefix="$hf_nonce attr $1 " ;;
   prologue) hf_prefix="$1 " ;;
   esac
 }
 
-# hf_attr KEY VALUE: reports an attribute on descriptor 3, as one line whatever is in it.
-hf_attr() {
-  hf_attr_value=$2
-  case $hf_attr_value in
-  *"$hf_nl"*)
-    hf_attr_value=$(hf_say "$hf_attr_value" | tr '\n' '?')
-    hf_attr_value=${hf_attr_value%?}
+# hf_escaped VALUE: sets hf_escaped to the value in letters of ASCII that can be printed: every other byte, and the
+# backslash, is a backslash and three octal digits. So one value is one line, whatever bytes are in it, and nothing is lost.
+hf_escaped() {
+  case $1 in
+  *[!\ -~]*)
+    hf_escaped=$(hf_say "$1" | od -An -v -to1 | awk '
+      BEGIN { for (n = 32; n < 127; n++) plain[sprintf("%03o", n)] = sprintf("%c", n); plain["134"] = "\\134" }
+      { for (i = 1; i <= NF; i++) { if (last) text = text (last in plain ? plain[last] : "\\" last); last = $i } }
+      END { print text }')
     ;;
+  *\\*)
+    hf_escaped= hf_escaped_rest=$1
+    while :; do
+      case $hf_escaped_rest in
+      *\\*) hf_escaped=$hf_escaped${hf_escaped_rest%%\\*}'\134' hf_escaped_rest=${hf_escaped_rest#*\\} ;;
+      *) break ;;
+      esac
+    done
+    hf_escaped=$hf_escaped$hf_escaped_rest
+    ;;
+  *) hf_escaped=$1 ;;
   esac
+}
+
+# hf_attr KEY VALUE: reports an attribute on descriptor 3.
+hf_attr() {
+  hf_escaped "$2"
   # Longer than any path, shorter than the reader's limit.
-  [ "${#hf_attr_value}" -le 16384 ] || hf_attr_value="(${#hf_attr_value} bytes)"
-  hf_say "$hf_prefix$1 $hf_attr_value" >&3 || hf_attr_failed=1
+  [ "${#hf_escaped}" -le 16384 ] || hf_escaped="(${#hf_escaped} bytes)"
+  hf_say "$hf_prefix$1 $hf_escaped" >&3 || hf_attr_failed=1
 }
 hf_attr_failed=0
 

@@ -4,20 +4,31 @@
 # How many names go to one process: a hundred of the longest usual paths stay below the 128 KiB of old kernels.
 hf_chunk=100
 
+# Seconds that one question to the host's tools may take: a package database on a slow disk needs ten, a directory
+# service that is gone never answers. The five kinds together stay below what a whole observe may take.
+hf_tool_limit=45
+# Seconds of a check whose resource sets no time of its own.
+hf_check_limit=60
+# Seconds that all which does not answer may cost one observe, so that it is told before the controller gives up.
+hf_patience=200
+
 # hf_forget: drops what was collected; probes ask anew.
 hf_forget() {
   hf_n_path=0 hf_n_package=0 hf_n_service=0 hf_n_user=0 hf_n_group=0 hf_n_crontab=0
   hf_c_path=0 hf_c_package=0 hf_c_service=0 hf_c_user=0 hf_c_group=0 hf_c_crontab=0
+  # How many of each are in the index.
+  hf_x_path=0 hf_x_package=0 hf_x_service=0 hf_x_user=0 hf_x_group=0 hf_x_crontab=0
   hf_collected=0
 }
 hf_forget
 
+# Each is called once for a value.
 hf_collect_path() { hf_add path "$1"; }
-hf_collect_package() { hf_add_once package "$1"; }
-hf_collect_service() { hf_add_once service "$1"; }
-hf_collect_user() { hf_add_once user "$1"; }
-hf_collect_group() { hf_add_once group "$1"; }
-hf_collect_crontab() { hf_add_once crontab "$1"; }
+hf_collect_package() { hf_add package "$1"; }
+hf_collect_service() { hf_add service "$1"; }
+hf_collect_user() { hf_add user "$1"; }
+hf_collect_group() { hf_add group "$1"; }
+hf_collect_crontab() { hf_add crontab "$1"; }
 
 # hf_add LIST VALUE: appends to a list of numbered variables (sh has no arrays).
 hf_add() {
@@ -25,28 +36,145 @@ hf_add() {
   eval "hf_n_$1=\$hf_count hf_v_$1_$hf_count=\$2 hf_r_$1_$hf_count= hf_d_$1_$hf_count="
 }
 
-hf_add_once() {
-  hf_find "$1" "$2" || hf_add "$1" "$2"
-}
-
-# hf_find LIST VALUE: sets hf_at to its number. It goes on where it last found something, because probes come in
-# the order in which they were collected.
+# hf_find LIST VALUE: sets hf_at to its number. It looks where it last found something and right after, because probes
+# mostly come in the order in which they were collected, and in an index for all others.
 hf_find() {
-  eval "hf_count=\$hf_n_$1 hf_look=\$hf_c_$1"
-  hf_tries=0
-  while [ "$hf_tries" -lt "$hf_count" ]; do
-    hf_tries=$((hf_tries + 1))
-    eval "hf_value=\$hf_v_$1_$((hf_look + 1))"
-    hf_look=$(((hf_look + 1) % hf_count))
+  eval "hf_count=\$hf_n_$1 hf_at=\$hf_c_$1"
+  hf_find_tries=2
+  while [ "$hf_find_tries" -gt 0 ] && [ "$hf_at" -lt "$hf_count" ]; do
+    hf_find_tries=$((hf_find_tries - 1)) hf_at=$((hf_at + 1))
+    eval "hf_value=\$hf_v_$1_$hf_at"
     if [ "$hf_value" = "$2" ]; then
-      hf_at=$hf_look
-      [ "$hf_at" -gt 0 ] || hf_at=$hf_count
-      # The same value may be asked for again: the search begins with the one found.
+      eval "hf_c_$1=$((hf_at - 1))"
+      return 0
+    fi
+  done
+  hf_index "$1"
+  hf_key "$2"
+  eval "hf_find_numbers=\${hf_b_$1_$hf_key:-}"
+  for hf_find_number in $hf_find_numbers; do
+    # An index of what was forgotten since may name too many.
+    [ "$hf_find_number" -le "$hf_count" ] || continue
+    eval "hf_value=\$hf_v_$1_$hf_find_number"
+    if [ "$hf_value" = "$2" ]; then
+      # Not by the loop's own variable: yash keeps that in the function.
+      hf_at=$hf_find_number
       eval "hf_c_$1=$((hf_at - 1))"
       return 0
     fi
   done
   return 1
+}
+
+# hf_index LIST: puts what is not in the index yet there: a variable for each key, with the numbers of its values.
+hf_index() {
+  eval "hf_index_done=\$hf_x_$1"
+  while [ "$hf_index_done" -lt "$hf_count" ]; do
+    hf_index_done=$((hf_index_done + 1))
+    eval "hf_key \"\$hf_v_$1_$hf_index_done\""
+    eval "hf_b_$1_$hf_key=\"\${hf_b_$1_$hf_key:-} $hf_index_done\""
+  done
+  eval "hf_x_$1=\$hf_count"
+}
+
+# hf_key VALUE: sets hf_key to what may end the name of a variable; different values may have the same.
+hf_key() {
+  hf_key=
+  hf_key_rest=$1
+  while :; do
+    case $hf_key_rest in
+    *[!0-9A-Za-z_]*)
+      hf_key=$hf_key${hf_key_rest%%[!0-9A-Za-z_]*}_
+      hf_key_rest=${hf_key_rest#*[!0-9A-Za-z_]}
+      ;;
+    *) break ;;
+    esac
+  done
+  hf_key=$hf_key$hf_key_rest
+}
+
+# hf_bounded SECONDS COMMAND...: runs a command that must end in that time: fails with 124 if it was stopped.
+hf_bounded() {
+  [ -n "${hf_timeout_kind:-}" ] || hf_bounded_kind
+  hf_bounded_seconds=$1
+  shift
+  case $hf_timeout_kind in
+  posix) timeout -k 5 "$hf_bounded_seconds" "$@" ;;
+  old) timeout -t "$hf_bounded_seconds" "$@" ;;
+  *) hf_bounded_by_us "$@" ;;
+  esac
+  hf_bounded_code=$?
+  # busybox's timeout, and ours, tell by the signal that the command died of.
+  [ "$hf_bounded_code" -le 128 ] || hf_bounded_code=124
+  return "$hf_bounded_code"
+}
+
+# hf_bounded_by_us COMMAND...: the same where there is no timeout.
+hf_bounded_by_us() {
+  "$@" &
+  hf_bounded_child=$!
+  # Nothing of ours stays open in who counts: its sleep may outlive the command.
+  (
+    exec </dev/null >/dev/null 2>&1 3>&-
+    sleep "$hf_bounded_seconds"
+    kill -s TERM "$hf_bounded_child" && sleep 5 && kill -s KILL "$hf_bounded_child"
+  ) &
+  hf_bounded_guard=$!
+  wait "$hf_bounded_child"
+  hf_bounded_code=$?
+  kill -s TERM "$hf_bounded_guard" 2>/dev/null
+  return "$hf_bounded_code"
+}
+
+# hf_bounded_kind: sets hf_timeout_kind to how timeout wants its words.
+hf_bounded_kind() {
+  hf_timeout_kind=none
+  hf_have timeout || return 0
+  if timeout -k 5 5 true </dev/null >/dev/null 2>&1; then
+    hf_timeout_kind=posix
+  elif timeout -t 5 true </dev/null >/dev/null 2>&1; then
+    hf_timeout_kind=old
+  fi
+}
+
+# hf_asking TOOL: tells whether there is patience left to ask; sets hf_asking_limit. hf_answered CODE tells after it whether
+# the tool answered in time. Both set hf_unread to why not.
+hf_asking() {
+  hf_asking_limit=${2:-$hf_tool_limit} hf_asking_tool=$1 hf_unread=
+  [ "$hf_asking_limit" -le "$hf_patience" ] || hf_asking_limit=$hf_patience
+  [ "$hf_asking_limit" -gt 0 ] && return 0
+  hf_unread="$1 was not asked: what did not answer before it took too long"
+  return 1
+}
+
+hf_answered() {
+  case $1 in
+  124) ;;
+  *) return 0 ;;
+  esac
+  hf_patience=$((hf_patience - hf_asking_limit))
+  hf_unread="$hf_asking_tool did not end within $hf_asking_limit seconds"
+  return 1
+}
+
+# hf_unread_all LIST VALUE...: what was not found there is not absent: it could not be looked at, and hf_unread says why.
+hf_unread_all() {
+  hf_unread_all_list=$1
+  shift
+  for hf_unread_all_value; do
+    hf_find "$hf_unread_all_list" "$hf_unread_all_value" || continue
+    eval "[ -n \"\$hf_r_${hf_unread_all_list}_$hf_at\" ] || hf_r_${hf_unread_all_list}_$hf_at=!\$hf_unread"
+  done
+}
+
+# hf_readable: tells whether hf_found was found out; if not, reports that.
+hf_readable() {
+  case $hf_found in
+  '!'*)
+    hf_attr unreadable "${hf_found#?}"
+    return 1
+    ;;
+  esac
 }
 
 # hf_cached LIST VALUE: sets hf_found to what was collected of it; fails if it was not collected.
@@ -80,8 +208,8 @@ hf_collect() {
   while [ "$hf_each" -lt "$hf_n_crontab" ]; do
     hf_each=$((hf_each + 1))
     eval "hf_crontab_one \"\$hf_v_crontab_$hf_each\""
-    [ "$hf_tab_is" != unreadable ] || hf_tab=$hf_tab_why
-    eval "hf_r_crontab_$hf_each=\$hf_tab_is:\$hf_tab"
+    [ "$hf_crontab_is" != unreadable ] || hf_crontab_text=$hf_crontab_why
+    eval "hf_r_crontab_$hf_each=\$hf_crontab_is:\$hf_crontab_text"
   done
   hf_collected=1
 }
@@ -294,7 +422,7 @@ hf_probe_line() {
   case $hf_type in
   file)
     [ "$hf_links" -le 1 ] || hf_attr links "$hf_links"
-    grep -Fx -e "$2" "$1" >/dev/null 2>&1
+    hf_has_line "$1" "$2"
     case $? in
     0) hf_attr line present ;;
     1) hf_attr line absent ;;
@@ -305,32 +433,110 @@ hf_probe_line() {
   esac
 }
 
+# hf_has_line PATH LINE: tells whether a file has that line; 2 if it can't be read. The line goes to awk by its environment:
+# arguments of processes are for everybody to see.
+hf_has_line() {
+  (
+    hf_has_line_wanted=$2
+    export hf_has_line_wanted
+    awk '$0 "" == ENVIRON["hf_has_line_wanted"] "" { found = 1; exit } END { exit found ? 10 : 11 }' "$1" >/dev/null 2>&1
+  )
+  case $? in
+  10) return 0 ;;
+  11) return 1 ;;
+  esac
+  return 2
+}
+
+# hf_check_passes: runs $hf_check, the sh of a user, with the variables that the body's hf_check_env exports; 124 if it had
+# to be stopped. Its text is nobody
+# else's to see, so it goes by the environment and not as an argument, and what it calls does not get it. In a process
+# of its own, so that its own exit code can't be taken for a stop.
+hf_check_passes() {
+  (
+    umask 022
+    exec </dev/null >/dev/null 2>&1 3>&-
+    hf_check_env
+    # The newline keeps a check that begins with `-` from being an option.
+    hf_check=$hf_nl$hf_check
+    export hf_check
+    # shellcheck disable=SC2016
+    hf_bounded "$hf_asking_limit" ${hf_sh:-/bin/sh} -c \
+      'hf_checked=$hf_check; unset hf_check; (eval "$hf_checked"); [ "$?" = 0 ] && exit 0; exit 1'
+  )
+}
+
+# hf_probe_check: reports whether $hf_check passes.
+hf_probe_check() {
+  if hf_asking 'its check' "${hf_limit:-$hf_check_limit}"; then
+    hf_check_passes
+    case $? in
+    0) hf_attr check passed ;;
+    124) hf_answered 124 || hf_attr unreadable "$hf_unread" ;;
+    *) hf_attr check failed ;;
+    esac
+  else
+    hf_attr unreadable "$hf_unread"
+  fi
+}
+
 # Packages.
 hf_package_many() {
   case $hf_pm in
-  apt)
-    # shellcheck disable=SC2016
-    hf_lines hf_package_line "$(dpkg-query -W -f '${Package}\t${Status}\t${Version}\n' -- "$@" 2>/dev/null)"
-    ;;
-  dnf)
-    hf_lines hf_package_line "$(rpm -q --qf '%{NAME}\tinstall ok installed\t%{VERSION}-%{RELEASE}\n' -- "$@" 2>/dev/null)"
-    ;;
+  apt) hf_package_tool=dpkg-query ;;
+  dnf) hf_package_tool=rpm ;;
+  *) return 0 ;;
   esac
+  if ! hf_asking "$hf_package_tool"; then
+    hf_unread_all package "$@"
+    return 0
+  fi
+  # shellcheck disable=SC2016
+  case $hf_pm in
+  apt) hf_package_said=$(hf_bounded "$hf_asking_limit" dpkg-query -W \
+    -f '${binary:Package}\t${Package}:${Architecture}\t${Status}\t${Version}\n' -- "$@" 2>/dev/null) ;;
+  dnf) hf_package_said=$(hf_bounded "$hf_asking_limit" rpm -q \
+    --qf '%{NAME}\t%{NAME}:%{ARCH}\tinstall ok installed\t%{VERSION}-%{RELEASE}\n' -- "$@" 2>&1) ;;
+  esac
+  hf_package_code=$?
+  hf_lines hf_package_line "$hf_package_said"
+  if hf_answered "$hf_package_code"; then
+    # dpkg-query: 1 if something was not found, 2 if it could not look. rpm: how many were not found, and `error:` besides.
+    case $hf_pm,$hf_package_code in
+    apt,[01]) ;;
+    dnf,12[67] | apt,*) hf_unread="$hf_package_tool ended with $hf_package_code" ;;
+    *)
+      case $hf_nl$hf_package_said in
+      *"${hf_nl}error: "*) hf_unread="rpm can't read its database: ${hf_package_said#*error: }" ;;
+      esac
+      hf_unread=${hf_unread%%"$hf_nl"*}
+      ;;
+    esac
+  fi
+  [ -z "$hf_unread" ] || hf_unread_all package "$@"
 }
 
 hf_package_line() {
   case $1 in
-  *"$hf_tab"*"$hf_tab"*) ;;
+  *"$hf_tab"*"$hf_tab"*"$hf_tab"*) ;;
   *) return 0 ;;
   esac
-  hf_name=${1%%"$hf_tab"*}
-  hf_find package "$hf_name" || return 0
-  eval "hf_found=\$hf_r_package_$hf_at"
-  # One line per architecture: an installed one counts.
-  case $hf_found in
-  "install ok installed$hf_tab"*) return 0 ;;
-  esac
-  eval "hf_r_package_$hf_at=\${1#*\"\$hf_tab\"}"
+  hf_package_line_own=${1%%"$hf_tab"*}
+  hf_package_line_rest=${1#*"$hf_tab"}
+  hf_package_line_full=${hf_package_line_rest%%"$hf_tab"*}
+  hf_package_line_rest=${hf_package_line_rest#*"$hf_tab"}
+  # dpkg's own name has the architecture where it needs one (libc6:i386); it may be asked for with it or without.
+  # dpkg before 1.16.2 does not know that name.
+  set -- "$hf_package_line_own" "${hf_package_line_full%%:*}" "$hf_package_line_full"
+  for hf_package_line_name; do
+    hf_find package "$hf_package_line_name" || continue
+    eval "hf_found=\$hf_r_package_$hf_at"
+    # One line per architecture: an installed one counts.
+    case $hf_found in
+    "install ok installed$hf_tab"*) continue ;;
+    esac
+    eval "hf_r_package_$hf_at=\$hf_package_line_rest"
+  done
 }
 
 # hf_probe_package NAME
@@ -344,11 +550,11 @@ hf_probe_package() {
     return 0
     ;;
   esac
+  hf_readable || return 0
   case $hf_found in
   *" ok installed$hf_tab"*)
     hf_attr installed yes
-    hf_version=${hf_found#*"$hf_tab"}
-    hf_attr version "$hf_version"
+    hf_attr version "${hf_found#*"$hf_tab"}"
     ;;
   *" config-files$hf_tab"*)
     hf_attr installed no
@@ -359,8 +565,7 @@ hf_probe_package() {
     ;;
   *)
     # Half installed, unpacked, waiting for triggers: not as desired, and worth showing.
-    hf_version=${hf_found%%"$hf_tab"*}
-    hf_attr installed "$hf_version"
+    hf_attr installed "${hf_found%%"$hf_tab"*}"
     ;;
   esac
 }
@@ -372,16 +577,24 @@ hf_one() {
     hf_add "$1" "$3"
     eval "hf_at=\$hf_n_$1"
   }
-  hf_single=$hf_at
-  eval "hf_r_$1_$hf_single="
+  hf_one_at=$hf_at
+  eval "hf_r_$1_$hf_one_at="
   "$2" "$3"
-  eval "hf_found=\$hf_r_$1_$hf_single"
+  eval "hf_found=\$hf_r_$1_$hf_one_at"
 }
 
 # Services.
 hf_service_many() {
   [ "$hf_init" = systemd ] || return 0
-  hf_blocks=$(systemctl show -p Id -p LoadState -p ActiveState -p UnitFileState -- "$@" 2>/dev/null)
+  if ! hf_asking systemctl; then
+    hf_unread_all service "$@"
+    return 0
+  fi
+  hf_blocks=$(hf_bounded "$hf_asking_limit" systemctl show -p Id -p LoadState -p ActiveState -p UnitFileState -- "$@" 2>/dev/null)
+  if ! hf_answered "$?"; then
+    hf_unread_all service "$@"
+    return 0
+  fi
   # One block per name, in their order, with an empty line between them. Anything else: ask one by one.
   hf_left_over=$hf_blocks
   hf_blocks_n=0
@@ -393,14 +606,19 @@ hf_service_many() {
     esac
   done
   if [ "$hf_blocks_n" -ne "$#" ]; then
-    [ "$#" -gt 1 ] || return 0
-    for hf_unit; do
-      hf_service_many "$hf_unit"
+    if [ "$#" -le 1 ]; then
+      hf_unread="systemctl tells nothing of it: $(hf_bounded "$hf_asking_limit" systemctl show -p Id -- "$1" 2>&1 >/dev/null)"
+      hf_unread=${hf_unread%%"$hf_nl"*}
+      hf_unread_all service "$1"
+      return 0
+    fi
+    for hf_service_many_unit; do
+      hf_service_many "$hf_service_many_unit"
     done
     return 0
   fi
-  for hf_unit; do
-    if hf_find service "$hf_unit"; then
+  for hf_service_many_unit; do
+    if hf_find service "$hf_service_many_unit"; then
       eval "hf_r_service_$hf_at=\${hf_blocks%%\"\$hf_nl\$hf_nl\"*}"
     fi
     hf_blocks=${hf_blocks#*"$hf_nl$hf_nl"}
@@ -412,6 +630,7 @@ hf_probe_service() {
   if ! hf_cached service "$1"; then
     hf_one service hf_service_many "$1"
   fi
+  hf_readable || return 0
   case $hf_init in
   systemd) hf_probe_systemd "$1" ;;
   sysv) hf_probe_sysv "$1" ;;
@@ -450,8 +669,17 @@ hf_probe_sysv() {
     hf_attr unit missing
     return 0
   fi
+  if hf_asking "/etc/init.d/$1 status"; then
+    hf_bounded "$hf_asking_limit" "/etc/init.d/$1" status </dev/null >/dev/null 2>&1 3>&-
+    hf_probe_sysv_code=$?
+    hf_answered "$hf_probe_sysv_code" || :
+  fi
+  if [ -n "$hf_unread" ]; then
+    hf_attr unreadable "$hf_unread"
+    return 0
+  fi
   hf_attr unit found
-  if "/etc/init.d/$1" status </dev/null >/dev/null 2>&1; then
+  if [ "$hf_probe_sysv_code" = 0 ]; then
     hf_attr running yes
   else
     hf_attr running no
@@ -485,13 +713,28 @@ hf_group_many() {
 hf_accounts() {
   hf_list=$1 hf_database=$2
   shift 2
+  hf_unread=
   if hf_have getent; then
-    hf_lines hf_account_line "$(getent "$hf_database" "$@" 2>/dev/null)"
-  else
+    if hf_asking getent; then
+      hf_accounts_said=$(hf_bounded "$hf_asking_limit" getent "$hf_database" "$@" 2>/dev/null)
+      hf_accounts_code=$?
+      hf_lines hf_account_line "$hf_accounts_said"
+      # 2: some are not there.
+      if hf_answered "$hf_accounts_code"; then
+        case $hf_accounts_code in
+        0 | 2) ;;
+        *) hf_unread="getent $hf_database ended with $hf_accounts_code" ;;
+        esac
+      fi
+    fi
+  elif [ -r "/etc/$hf_database" ]; then
     while IFS= read -r hf_line || [ -n "$hf_line" ]; do
       hf_account_line "$hf_line"
     done <"/etc/$hf_database"
+  else
+    hf_unread="/etc/$hf_database can't be read"
   fi
+  [ -z "$hf_unread" ] || hf_unread_all "$hf_list" "$@"
 }
 
 hf_account_line() {
@@ -505,6 +748,7 @@ hf_probe_user() {
   if ! hf_cached user "$1"; then
     hf_one user hf_user_many "$1"
   fi
+  hf_readable || return 0
   if [ -z "$hf_found" ]; then
     hf_attr exists no
     return 0
@@ -549,6 +793,7 @@ hf_probe_group() {
   if ! hf_cached group "$1"; then
     hf_one group hf_group_many "$1"
   fi
+  hf_readable || return 0
   if [ -z "$hf_found" ]; then
     hf_attr exists no
     return 0
@@ -591,30 +836,30 @@ hf_crontab_none() {
   return 1
 }
 
-# hf_crontab_one USER: sets hf_tab to the user's crontab and hf_tab_is to some, none or unreadable (hf_tab_why says why).
+# hf_crontab_one USER: sets hf_crontab_text to the user's crontab and hf_crontab_is to some, none or unreadable (hf_crontab_why says why).
 hf_crontab_one() {
-  hf_tab='' hf_tab_is=none hf_tab_why=
+  hf_crontab_text='' hf_crontab_is=none hf_crontab_why=
   if ! hf_have crontab; then
-    hf_tab_is=unreadable hf_tab_why='there is no crontab command'
-  elif hf_tab=$(hf_crontab "$1" -l 2>/dev/null); then
-    hf_tab_is=some
+    hf_crontab_is=unreadable hf_crontab_why='there is no crontab command'
+  elif hf_crontab_text=$(hf_crontab "$1" -l 2>/dev/null); then
+    hf_crontab_is=some
   else
     # Asked again for the words alone: mixed with the jobs they could not be told from them.
-    hf_tab_why=$(hf_crontab "$1" -l 2>&1 >/dev/null)
-    hf_crontab_none "$1" "$hf_tab_why" || hf_tab_is=unreadable
-    hf_tab=
+    hf_crontab_why=$(hf_crontab "$1" -l 2>&1 >/dev/null)
+    hf_crontab_none "$1" "$hf_crontab_why" || hf_crontab_is=unreadable
+    hf_crontab_text=
   fi
-  hf_tab_why=${hf_tab_why%%"$hf_nl"*}
+  hf_crontab_why=${hf_crontab_why%%"$hf_nl"*}
 }
 
 # hf_crontab_file USER FILE: as hf_crontab_one, but into a file, byte by byte. Only for steps.
 hf_crontab_file() {
-  hf_tab_is=some hf_tab_why=
+  hf_crontab_is=some hf_crontab_why=
   if ! hf_crontab "$1" -l >"$2" 2>"$2.why"; then
-    hf_tab_is=none
-    IFS= read -r hf_tab_why <"$2.why" || :
-    hf_crontab_none "$1" "$hf_tab_why" || hf_tab_is=unreadable
-    { :; } >"$2" || hf_tab_is=unreadable
+    hf_crontab_is=none
+    IFS= read -r hf_crontab_why <"$2.why" || :
+    hf_crontab_none "$1" "$hf_crontab_why" || hf_crontab_is=unreadable
+    { :; } >"$2" || hf_crontab_is=unreadable
   fi
   rm -f "$2.why"
 }
@@ -626,17 +871,17 @@ hf_probe_cron() {
     return 0
   fi
   if hf_cached crontab "$1"; then
-    hf_tab=${hf_found#*:} hf_tab_is=${hf_found%%:*}
-    hf_tab_why=$hf_tab
+    hf_crontab_text=${hf_found#*:} hf_crontab_is=${hf_found%%:*}
+    hf_crontab_why=$hf_crontab_text
   else
     hf_crontab_one "$1"
   fi
-  if [ "$hf_tab_is" = unreadable ]; then
-    hf_attr unreadable "the crontab can't be read: $hf_tab_why"
+  if [ "$hf_crontab_is" = unreadable ]; then
+    hf_attr unreadable "the crontab can't be read: $hf_crontab_why"
     return 0
   fi
   hf_probe_cron_mark="# holdfast: $2"
-  hf_probe_cron_rest=$hf_nl$hf_tab$hf_nl
+  hf_probe_cron_rest=$hf_nl$hf_crontab_text$hf_nl
   case $hf_probe_cron_rest in
   *"$hf_nl$hf_probe_cron_mark$hf_nl"*)
     hf_probe_cron_rest=${hf_probe_cron_rest#*"$hf_nl$hf_probe_cron_mark$hf_nl"}

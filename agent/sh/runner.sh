@@ -54,6 +54,9 @@ hf_state_make() {
   *) hf_try chmod 700 "$hf_state" ;;
   esac
   hf_state_safe
+  if [ "${hf_host_is##* }" != "$hf_boot" ] || [ "$hf_boot" = - ]; then
+    hf_write "$hf_state/host" "$(uname -n) $hf_boot"
+  fi
   for hf_state_make_folder in jobs blobs before; do
     [ -d "$hf_state/$hf_state_make_folder" ] || hf_try mkdir "$hf_state/$hf_state_make_folder"
   done

@@ -18,7 +18,8 @@ hf_state_dir() {
     if [ "$hf_uid_own" = 0 ]; then
       hf_state=/var/lib/holdfast
     elif [ -n "${HOME:-}" ]; then
-      hf_state=$HOME/.holdfast
+      # Homes are on NFS in many places: one folder for each host.
+      hf_state=$HOME/.holdfast/$(uname -n)
     fi
     ;;
   [~]) hf_state=${HOME:-} ;;
@@ -29,6 +30,21 @@ hf_state_dir() {
   *) hf_refuse no-state-dir "the path is not absolute, or HOME is not set" ;;
   esac
   hf_blobs=$hf_state/blobs
+  hf_boot_id
+  hf_host_check
+}
+
+# hf_host_check: refuses a state folder that belongs to another host: what lives there would look dead from here, its
+# lock would be taken and its job removed. `host` holds NAME BOOT: the same boot is the same host whatever its name,
+# and so is the same name after another boot. hf_host_is tells whether that is what is written there.
+hf_host_check() {
+  hf_host_is=
+  hf_first_line "$hf_state/host" || return 0
+  hf_host_is=$hf_got
+  [ "${hf_host_is##* }" != "$hf_boot" ] || [ "$hf_boot" = - ] || return 0
+  hf_host_check_name=$(uname -n)
+  [ "${hf_host_is% *}" = "$hf_host_check_name" ] ||
+    hf_refuse no-state-dir "$hf_state is the state folder of host ${hf_host_is% *}, and this is $hf_host_check_name: give each a state_dir of its own; if this host was renamed, remove $hf_state/host there"
 }
 
 # hf_first_line FILE: sets hf_got to its first line; fails if there is none.

@@ -28,7 +28,7 @@ commands:
   status    show the spool, the probes and the daemon
   version   show the release
 
-The state folder is /var/lib/holdfast for root, ~/.holdfast for others.
+The state folder is /var/lib/holdfast for root, ~/.holdfast/HOST for others.
 ";
 
 /// Exit code of a usage error, as in BSD's sysexits `EX_USAGE`.

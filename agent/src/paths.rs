@@ -29,7 +29,8 @@ pub(crate) enum PathError {
 }
 
 impl Paths {
-    /// Takes the given state folder (a leading `~` is the home) or the default: `/var/lib/holdfast` for root, `~/.holdfast` for others.
+    /// Takes the given state folder (a leading `~` is the home) or the default: `/var/lib/holdfast` for root, `~/.holdfast/HOST` for others,
+    /// as the runner has it: homes are on NFS in many places.
     pub(crate) fn new(state_dir: Option<PathBuf>) -> Result<Self, PathError> {
         let state = match state_dir {
             Some(dir) => match dir.strip_prefix("~") {
@@ -37,7 +38,9 @@ impl Paths {
                 Err(_) => dir,
             },
             None if rustix::process::geteuid().is_root() => PathBuf::from("/var/lib/holdfast"),
-            None => home()?.join(".holdfast"),
+            None => home()?
+                .join(".holdfast")
+                .join(rustix::system::uname().nodename().to_string_lossy().as_ref()),
         };
         Ok(Self { state })
     }

@@ -121,7 +121,9 @@ pub fn observe(nonce: &Nonce, request: &ObserveRequest<'_>) -> Vec<u8> {
     program.set("hf_facts", if request.facts { "1" } else { "0" });
     program.text("hf_body() {\n:\n");
     program.raw(request.body);
-    program.text("\n}\nhf_observe_main\n");
+    // A body may end without a newline.
+    program.raw("\n");
+    program.text("}\nhf_observe_main\n");
     program.end()
 }
 

@@ -10,6 +10,7 @@
 //! ```
 
 mod error;
+mod escape;
 mod limits;
 mod run_start;
 
@@ -18,6 +19,7 @@ pub use limits::{ATTRIBUTES_BYTES_MAX, FACTS_BYTES_MAX, FACTS_MAX, JOBS_MAX, OUT
 pub use run_start::RunStart;
 
 use crate::program::Nonce;
+use escape::unescape;
 
 /// The longest line that begins with the nonce. A path is at most 4 KiB and an attribute holds one or a few.
 pub const LINE_BYTES_MAX: usize = 64 * 1024;
@@ -483,7 +485,7 @@ fn parse(line: &str) -> Option<Line> {
             let (key, value) = cut(rest);
             Record::Fact {
                 key: name(key)?,
-                value: value.to_owned(),
+                value: unescape(value),
             }
         }
         "machine" => Record::Machine { id: name(rest)? },
@@ -499,7 +501,7 @@ fn parse(line: &str) -> Option<Line> {
             Record::Attr {
                 id: id.parse().ok()?,
                 key: name(key)?,
-                value: value.to_owned(),
+                value: unescape(value),
             }
         }
         "text" => {
@@ -539,7 +541,7 @@ fn parse(line: &str) -> Option<Line> {
                 index: index.parse().ok()?,
                 when: When::from_word(when)?,
                 key: name(key)?,
-                value: value.to_owned(),
+                value: unescape(value),
             }
         }
         "step" => {
@@ -548,14 +550,19 @@ fn parse(line: &str) -> Option<Line> {
             let (status, rest) = cut(rest);
             let (seconds, rest) = cut(rest);
             let (digest, detail) = cut(rest);
+            let status = StepStatus::from_word(status)?;
             Record::Step {
                 attempt: name(attempt)?,
                 index: index.parse().ok()?,
-                status: StepStatus::from_word(status)?,
+                status,
                 // Told to people only; a clock that went back is no reason to lose the step.
                 seconds: seconds.parse().unwrap_or(0),
                 before_digest: digest_of(digest)?,
-                detail: detail.to_owned(),
+                // Attributes, as the probe reported them; every other detail is words.
+                detail: match status {
+                    StepStatus::NotConverged => unescape(detail),
+                    _ => detail.to_owned(),
+                },
             }
         }
         "output" => {
@@ -567,10 +574,14 @@ fn parse(line: &str) -> Option<Line> {
         "end" => {
             let (attempt, rest) = cut(rest);
             let (end, detail) = cut(rest);
+            let end = JobEnd::from_word(end)?;
             Record::End {
                 attempt: name(attempt)?,
-                end: JobEnd::from_word(end)?,
-                detail: detail.to_owned(),
+                end,
+                detail: match end {
+                    JobEnd::Stale => unescape(detail),
+                    _ => detail.to_owned(),
+                },
             }
         }
         "refused" => {

@@ -170,3 +170,56 @@ fn only_the_words_of_a_crontab_command_say_that_there_is_no_crontab() {
         }
     });
 }
+
+// REVIEW H25
+#[test]
+fn two_hosts_that_share_a_home_leave_each_other_alone() {
+    let host = Host::new("dash");
+    let job = waiting_step(&host);
+    let mut child = host.begin(&job, &host.path("begun"));
+    let ours = std::fs::read_to_string(host.state().join("host")).expect("the start wrote it");
+    let (name, boot) = ours.trim_end().split_once(' ').expect("name and boot");
+    let uname = Command::new("uname").arg("-n").output().expect("uname is everywhere");
+    assert_eq!(name, String::from_utf8_lossy(&uname.stdout).trim_end());
+    let written = |text: String| std::fs::write(host.state().join("host"), text).expect("it is ours");
+    // As another host sees it: another name, another boot.
+    written("elsewhere 6b6f7a3c-0000-4000-8000-00000000000b\n".to_owned());
+    for refused in [
+        host.observe("").refused(),
+        host.follow("a1").refused(),
+        host.ack("a1", 0).refused(),
+        host.start("a2", &job).refused(),
+    ] {
+        let (kind, why) = refused.expect("it is another host's");
+        assert_eq!(kind, Refusal::NoStateDir);
+        assert!(why.contains("is the state folder of host elsewhere"), "{why}");
+    }
+    assert!(host.state().join("jobs/a1").exists());
+    // A renamed host that did not boot, and one that did under its old name.
+    for same in [format!("elsewhere {boot}\n"), format!("{name} 0-0\n"), ours.clone()] {
+        written(same);
+        assert_eq!(host.observe("").job(), Some(JobState::Running));
+    }
+    open(&host.path("may end"));
+    let _ = child.wait();
+    assert_eq!(host.follow("a1").end(), Some((JobEnd::Completed, "-")));
+}
+
+// REVIEW H25
+#[test]
+fn the_state_folder_in_a_home_is_one_for_each_host() {
+    let program = format!(
+        "{}\n{}\nhf_uid_own=1000 hf_state='' HOME=/home/ops\nhf_state_dir\necho \"$hf_state\"",
+        include_str!("../sh/prelude.sh"),
+        include_str!("../sh/state.sh")
+    );
+    let said = Command::new("sh")
+        .args(["-c", &program])
+        .output()
+        .expect("sh is everywhere");
+    let uname = Command::new("uname").arg("-n").output().expect("uname is everywhere");
+    assert_eq!(
+        String::from_utf8_lossy(&said.stdout),
+        format!("/home/ops/.holdfast/{}", String::from_utf8_lossy(&uname.stdout))
+    );
+}

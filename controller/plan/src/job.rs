@@ -10,6 +10,10 @@ use crate::resource::{Collect, DesiredResource, Resource};
 use crate::sh::Sh;
 use std::collections::{BTreeMap, BTreeSet};
 
+/// Seconds that a check may take when it is only asked, whatever its resource's step may: a user's check is short, and a
+/// minute leaves room for several that hang before an observe gives up.
+const CHECK_LIMIT_S: u64 = 60;
+
 /// The step file of a job, and what is needed to understand its reports.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JobBody {
@@ -26,13 +30,7 @@ pub struct JobBody {
 /// Writes the body of an observe request; the list says which resource each ID (its place, from 0) is.
 pub fn observe_body(resources: &[&DesiredResource]) -> (Sh, Vec<Address>) {
     let addresses = resources.iter().map(|resource| resource.address.clone()).collect();
-    let probes = resources.iter().map(|resource| {
-        (
-            resource.resource.lifecycle().collect(),
-            resource.resource.lifecycle().probe(),
-        )
-    });
-    (probe_all(probes), addresses)
+    (probe_all(resources.iter().copied()), addresses)
 }
 
 /// Writes the step file of a host's plan. `machine` is the id that the host shall take if it has none.
@@ -42,18 +40,13 @@ pub fn job_body(plan: &HostPlan, machine: &MachineId) -> JobBody {
     for (number, change, step) in &steps {
         text = step_functions(text, *number, change, step);
     }
-    let probes = planned(plan).into_iter().map(|change| {
-        (
-            change.desired.resource.lifecycle().collect(),
-            change.desired.resource.lifecycle().probe(),
-        )
-    });
+    let probes = planned(plan).into_iter().map(|change| &change.desired);
     let text = text
         .code("hf_prologue() {\n:")
         .then(&probe_all(probes))
         .code("}")
         .set("hf_steps", &steps.len().to_string())
-        .set("hf_fingerprint", &plan.fingerprint.join("\n"))
+        .set("hf_fingerprint", &as_reported(&plan.fingerprint))
         .set("hf_machine_new", machine.as_str());
     JobBody {
         text,
@@ -99,10 +92,19 @@ pub(crate) fn planned(plan: &HostPlan) -> Vec<&Change> {
         .collect()
 }
 
+/// Writes attributes as the host reports them, one a line: it compares letter by letter.
+fn as_reported(lines: &[String]) -> String {
+    let lines: Vec<String> = lines.iter().map(|line| crate::sh::as_reported(line)).collect();
+    lines.join("\n")
+}
+
 /// Collects for all resources together, then probes each.
-fn probe_all(probes: impl Iterator<Item = (Vec<Collect>, Sh)>) -> Sh {
-    let probes: Vec<_> = probes.collect();
-    let collects: BTreeSet<&Collect> = probes.iter().flat_map(|(collects, _)| collects).collect();
+fn probe_all<'a>(resources: impl Iterator<Item = &'a DesiredResource>) -> Sh {
+    let resources: Vec<_> = resources.collect();
+    let collects: BTreeSet<Collect> = resources
+        .iter()
+        .flat_map(|resource| resource.resource.lifecycle().collect())
+        .collect();
     let mut body = Sh::new();
     for collect in &collects {
         body = match collect {
@@ -117,8 +119,11 @@ fn probe_all(probes: impl Iterator<Item = (Vec<Collect>, Sh)>) -> Sh {
     if !collects.is_empty() {
         body = body.code("hf_collect");
     }
-    for (id, (_, probe)) in probes.iter().enumerate() {
-        body = body.call("hf_begin", [id.to_string().as_str()]).then(probe);
+    for (id, resource) in resources.iter().enumerate() {
+        let limit_s = (resource.timeout_ms.div_ceil(1000)).clamp(1, CHECK_LIMIT_S);
+        body = body
+            .call("hf_begin", [id.to_string().as_str(), limit_s.to_string().as_str()])
+            .then(&resource.resource.lifecycle().probe());
     }
     body
 }
@@ -141,7 +146,7 @@ fn step_functions(text: Sh, number: u32, change: &Change, step: &Step) -> Sh {
         .set("hf_timeout", &step.timeout_s.to_string())
         .set("hf_always", yes_no(step.always))
         .set("hf_only_if", &only_if.join(" "))
-        .set("hf_wanted", &step.wanted.join("\n"));
+        .set("hf_wanted", &as_reported(&step.wanted));
     if let Some(ready) = &step.ready {
         meta = meta
             .set("hf_ready_timeout", &ready.timeout_s.to_string())

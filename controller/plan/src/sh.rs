@@ -127,7 +127,48 @@ impl VariableName {
 /// because sh can't hold one.
 pub fn quote(value: &str) -> String {
     // Always single quotes: posh, csh history and old ash differ on what is safe bare.
-    format!("'{}'", value.replace('\0', "").replace('\'', "'\\''"))
+    let text = format!("'{}'", value.replace('\0', "").replace('\'', "'\\''"));
+    if !text.chars().any(|letter| raw_byte(letter).is_some()) {
+        return text;
+    }
+    // sh text is UTF-8, so a byte that is not goes in as what printf makes of it, outside of the single quotes.
+    text.chars().fold(String::new(), |mut word, letter| {
+        match raw_byte(letter) {
+            Some(byte) => word.push_str(&format!("'\"$(printf '\\{byte:03o}')\"'")),
+            None => word.push(letter),
+        }
+        word
+    })
+}
+
+/// The byte beyond UTF-8 that a letter stands for, in what a host reported: U+10FF80 to U+10FFFF, which nobody uses, stand
+/// for the bytes 0x80 to 0xFF (`holdfast_agent::reply` makes them).
+fn raw_byte(letter: char) -> Option<u8> {
+    u8::try_from(u32::from(letter).checked_sub(RAW_BYTES)?)
+        .ok()
+        .filter(|byte| !byte.is_ascii())
+}
+
+/// What is added to a byte to make the letter that stands for it.
+const RAW_BYTES: u32 = 0x10_FF00;
+
+/// Writes an attribute as the host reports it, in letters of ASCII that can be printed: every other byte, and the backslash,
+/// is a backslash and three octal digits.
+pub fn as_reported(value: &str) -> String {
+    let mut text = String::with_capacity(value.len());
+    let mut bytes = [0; 4];
+    for letter in value.chars() {
+        match raw_byte(letter) {
+            _ if matches!(letter, ' '..='~') && letter != '\\' => text.push(letter),
+            Some(byte) => text.push_str(&format!("\\{byte:03o}")),
+            None => {
+                for byte in letter.encode_utf8(&mut bytes).bytes() {
+                    text.push_str(&format!("\\{byte:03o}"));
+                }
+            }
+        }
+    }
+    text
 }
 
 /// Checks that a value can be written in sh.
@@ -138,6 +179,15 @@ pub fn check(value: &str) -> Result<(), NulByte> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    // REVIEW H27
+    #[test]
+    fn bytes_beyond_utf8_are_written_as_they_were() {
+        let name = "it's caf\u{10ffe9}";
+        assert_eq!(quote(name), r#"'it'\''s caf'"$(printf '\351')"''"#);
+        assert_eq!(as_reported(name), r"it's caf\351");
+        assert_eq!(as_reported("M\u{fc}\\\n~ "), r"M\303\274\134\012~ ");
+    }
 
     #[test]
     fn a_quote_in_a_value_stays_a_quote() {

@@ -32,6 +32,8 @@ pub fn visible(bytes: &[u8]) -> String {
         for c in chunk.valid().chars() {
             match c {
                 '\n' | '\t' => text.push(c),
+                // The letters that stand for bytes which are no UTF-8, in what a host reported.
+                '\u{10ff80}'..='\u{10ffff}' => text.push_str(&format!("\\x{:02x}", u32::from(c) & 0xff)),
                 c if is_hidden(c) => text.extend(c.escape_default()),
                 c => text.push(c),
             }
@@ -105,6 +107,7 @@ mod tests {
     fn control_bytes_of_a_host_are_made_visible() {
         assert_eq!(visible(b"ok\x1b[2Jx\n"), "ok\\u{1b}[2Jx\n");
         assert_eq!(visible(b"\xff\xe9"), "\\xff\\xe9");
+        assert_eq!(visible("caf\u{10ffe9}".as_bytes()), "caf\\xe9");
         assert_eq!(visible("naïve\tµ".as_bytes()), "naïve\tµ");
         assert_eq!(one_line("a\nb\u{202e}"), "a b\\u{202e}");
         assert_eq!(format!("{:<6}|", Untrusted("a\x07")), "a\\u{7}|");

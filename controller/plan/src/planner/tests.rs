@@ -653,7 +653,7 @@ fn the_step_file_is_sh_and_says_what_the_protocol_asks() {
         "hf_only_if='3'\n",
         "hf_always='1'\n",
         "hf_prologue() {\n:\nhf_collect_path '/etc/hosts'\n",
-        "hf_begin '0'\n",
+        "hf_begin '0' '2'\n",
         "hf_steps='7'\n",
         "hf_machine_new='m1'\n",
         "hf_fingerprint='0 installed no\n1 exists no\n2 type absent\n",

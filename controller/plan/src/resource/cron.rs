@@ -116,7 +116,7 @@ impl Lifecycle for Cron {
 // What can't be read is not taken for empty: people's jobs would be replaced by ours.
 const LIBRARY: &str = r#"
 readable() {
-  [ "$hf_tab_is" != unreadable ] || hf_die "the crontab of ${user:-this user} can't be read: $hf_tab_why; nothing was changed"
+  [ "$hf_crontab_is" != unreadable ] || hf_die "the crontab of ${user:-this user} can't be read: $hf_crontab_why; nothing was changed"
 }
 "#;
 
@@ -125,7 +125,7 @@ const CAPTURE: &str = r#"
 hf_crontab_file "$user" "$hf_before/crontab"
 readable
 was=yes
-[ "$hf_tab_is" = some ] || was=no
+[ "$hf_crontab_is" = some ] || was=no
 hf_digest_one "$hf_before/crontab"
 printf '%s\n' "crontab $was" "digest $hf_digest" >"$hf_before/meta" || hf_die "cannot write $hf_before/meta"
 "#;
@@ -161,7 +161,7 @@ const DROP_IF_EMPTY: &str = r#"
 hf_meta crontab
 if [ "$hf_value" = no ]; then
   hf_crontab_one "$user"
-  if [ "$hf_tab_is" = some ] && [ -z "$hf_tab" ]; then
+  if [ "$hf_crontab_is" = some ] && [ -z "$hf_crontab_text" ]; then
     hf_crontab "$user" -r 2>/dev/null || :
   fi
 fi

@@ -129,6 +129,9 @@ make() {
   [ -z "$gid" ] || set -- -g "$gid"
   hf_forget
   hf_one group hf_group_many "$name"
+  case $hf_found in
+  '!'*) hf_die "cannot tell whether there is a group $name: ${hf_found#?}" ;;
+  esac
   if [ -n "$hf_found" ]; then
     hf_rest=${hf_found#*:*:}
     [ -z "$gid" ] || [ "${hf_rest%%:*}" = "$gid" ] || groupmod "$@" -- "$name" || hf_die "groupmod $name failed"

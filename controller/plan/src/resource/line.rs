@@ -128,7 +128,7 @@ if [ "$hf_type" = absent ]; then
     hf_die "cannot write $hf_before/edited"
   hf_put "$hf_before/edited" "$path" '' '' ''
   rm -f "$hf_before/edited"
-elif ! grep -Fx -e "$line" "$path" >/dev/null; then
+elif ! hf_has_line "$path" "$line"; then
   hf_edit "$path" '{ print } END { print ENVIRON["line"] }'
 fi
 "#;
@@ -136,7 +136,7 @@ fi
 // Keeps the last line as it is when it has no newline; if that one goes, the one before it keeps its newline.
 const APPLY_ABSENT: &str = r#"
 hf_stat_one "$path"
-if [ "$hf_type" != absent ] && grep -Fx -e "$line" "$path" >/dev/null; then
+if [ "$hf_type" != absent ] && hf_has_line "$path" "$line"; then
   final=yes
   hf_final "$path" || final=no
   hf_edit "$path" '
@@ -151,7 +151,7 @@ const UNDO_PRESENT: &str = r#"
 hf_meta type; was_type=$hf_value
 hf_meta final; final=$hf_value
 hf_stat_one "$path"
-if [ "$hf_type" = file ] && grep -Fx -e "$line" "$path" >/dev/null; then
+if [ "$hf_type" = file ] && hf_has_line "$path" "$line"; then
   numbers=$(export line; awk '$0 "" == ENVIRON["line"] "" { n = NR } END { print n "," NR }' "$path")
   if [ "$was_type,$numbers" = absent,1,1 ]; then
     rm -f "$path" || hf_die "cannot remove $path"
@@ -166,7 +166,7 @@ if [ "$hf_type" = file ] && grep -Fx -e "$line" "$path" >/dev/null; then
       { if (have) print last; last = $0; have = 1 }
       END { if (ENVIRON["final"] == "no") ORS = ""; if (have) print last }'
     [ "$was_type" != absent ] || hf_left "$path is kept: there are lines in it that others wrote"
-    ! grep -Fx -e "$line" "$path" >/dev/null || hf_left "the line stands in $path once more: others wrote it there too"
+    ! hf_has_line "$path" "$line" || hf_left "the line stands in $path once more: others wrote it there too"
   fi
 fi
 "#;
@@ -181,7 +181,7 @@ if [ -z "$numbers" ]; then
   :
 elif [ "$hf_type" = absent ]; then
   hf_left "$path is gone; the line that was in it is not put back"
-elif ! grep -Fx -e "$line" "$path" >/dev/null; then
+elif ! hf_has_line "$path" "$line"; then
   final=yes
   hf_final "$path" || final=no
   export was_final

@@ -36,7 +36,7 @@ impl Script {
         // Never executed directly: the state folder may be mounted noexec.
         self.exports()
             .set("hf_script", &content.sha256)
-            .code(r#"/bin/sh "$hf_blobs/$hf_script""#)
+            .code(r#"${hf_sh:-/bin/sh} "$hf_blobs/$hf_script""#)
     }
 }
 
@@ -50,13 +50,12 @@ impl Lifecycle for Script {
     }
 
     fn probe(&self) -> Sh {
-        // In a process of its own, with nothing to read and nowhere to write; the newline in front keeps a check
-        // that begins with `-` from being an option.
         Sh::new()
-            .code("if (\numask 022\nexec </dev/null >/dev/null 2>&1")
+            .code("hf_check_env() {\n:")
             .then(&self.exports())
+            .code("}")
             .set("hf_check", &self.check)
-            .code("exec /bin/sh -c \"$hf_nl$hf_check\"\n)\nthen hf_attr check passed\nelse hf_attr check failed\nfi")
+            .code("hf_probe_check")
     }
 
     fn compare(&self, observed: &Attributes) -> Comparison {
