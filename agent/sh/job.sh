@@ -50,7 +50,7 @@ hf_lock() {
     fi
   done
   hf_locked=1
-  hf_say "$hf_self $hf_attempt" >"$hf_state/lock/owner" || hf_end stopped disk-full
+  hf_say "$hf_self $hf_attempt" >"$hf_state/lock/owner" || hf_end stopped "0 disk-full"
 }
 
 # hf_probe FUNCTION MODE LIMIT: runs probes in a subshell; sets hf_shown to their lines. Fails if they were stopped
@@ -296,6 +296,13 @@ hf_one_step() {
     hf_ended not-captured "the probe's findings could not be written; the disk may be full"
   fi
   hf_tell_found before
+  case "$hf_nl$hf_shown" in
+  *"${hf_nl}unreadable "*)
+    # What can't be looked at is not touched.
+    hf_unread=${hf_shown#*unreadable }
+    hf_ended not-captured "${hf_unread%%"$hf_nl"*}"
+    ;;
+  esac
   hf_ran=0
   if hf_runs; then
     hf_ran=1

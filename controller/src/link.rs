@@ -171,7 +171,7 @@ impl Reply {
             Record::End { attempt, end, detail } => {
                 self.jobs.entry(attempt).or_default().end = Some(match end {
                     reply::JobEnd::Completed => JobEnd::Completed,
-                    reply::JobEnd::Stopped => JobEnd::Stopped,
+                    reply::JobEnd::Stopped => stopped(&detail),
                     reply::JobEnd::Stale => JobEnd::Stale { what: detail },
                     reply::JobEnd::Locked => JobEnd::Locked { by: detail },
                 });
@@ -189,6 +189,15 @@ impl Reply {
             .iter()
             .filter_map(|(attempt, job)| job.report(attempt))
             .collect()
+    }
+}
+
+/// Reads `STEP WHY`.
+fn stopped(detail: &str) -> JobEnd {
+    let (step, why) = detail.split_once(' ').unwrap_or((detail, ""));
+    JobEnd::Stopped {
+        step: step.parse().unwrap_or(0),
+        why: why.to_owned(),
     }
 }
 

@@ -604,7 +604,13 @@ fn job_over(host: HostName, attempt: AttemptId, state: JobState, fails: bool) ->
         seconds: 0,
     };
     let (end, steps) = match state {
-        JobState::Done if fails => (Some(JobEnd::Stopped), vec![step(1, StepStatus::Failed { code: 1 })]),
+        JobState::Done if fails => (
+            Some(JobEnd::Stopped {
+                step: 1,
+                why: "failed".to_owned(),
+            }),
+            vec![step(1, StepStatus::Failed { code: 1 })],
+        ),
         JobState::Done => (Some(JobEnd::Completed), vec![step(1, StepStatus::Changed)]),
         // Half a step: the host died in it.
         JobState::Interrupted => (None, vec![step(1, StepStatus::Begun)]),

@@ -212,8 +212,15 @@ pub struct JobReport {
 pub enum JobEnd {
     /// Every step was done.
     Completed,
-    /// A step failed; the later ones did not run.
-    Stopped,
+    /// A step failed, or the job could not go on; the later steps did not run.
+    Stopped {
+        /// Which step; 0: before the first.
+        #[serde(default)]
+        step: u32,
+        /// Why: the step's status, or `disk-full`.
+        #[serde(default)]
+        why: String,
+    },
     /// The fingerprint no longer held: nothing was done.
     Stale {
         /// The first line that differs: `file./etc/motd: mode 0644 -> mode 0600`.

@@ -133,7 +133,15 @@ fn before_is_written_once_and_a_retry_keeps_it() {
     let events = [
         intent("a", vec![(Action::Create, file("/x"))], &[]),
         report("a", 1, StepStatus::Failed { code: 1 }, ABSENT, &[]),
-        ended("a", JobEnded::Ended { end: JobEnd::Stopped }),
+        ended(
+            "a",
+            JobEnded::Ended {
+                end: JobEnd::Stopped {
+                    step: 1,
+                    why: "failed".to_owned(),
+                },
+            },
+        ),
         intent("b", vec![(Action::Update, file("/x"))], &[]),
         report("b", 1, StepStatus::Changed, &[("type", "directory")], THERE),
     ];

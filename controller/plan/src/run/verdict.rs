@@ -17,7 +17,12 @@ pub(super) fn outcome_of(report: &JobReport) -> (Outcome, bool) {
             let (kind, detail) = (RefusalKind::Locked, by.clone());
             return (Outcome::Refused { kind, detail }, false);
         }
-        Some(JobEnd::Completed | JobEnd::Stopped) | None => {}
+        // Nothing was done yet: as if the start had been refused.
+        Some(JobEnd::Stopped { step: 0, why }) if why == DISK_FULL => {
+            let (kind, detail) = (RefusalKind::DiskFull, "before the first step".to_owned());
+            return (Outcome::Refused { kind, detail }, false);
+        }
+        Some(JobEnd::Completed | JobEnd::Stopped { .. }) | None => {}
     }
     let bad = report.steps.iter().find_map(|step| match &step.status {
         StepStatus::Unchanged | StepStatus::Changed | StepStatus::Left { .. } => None,
@@ -37,6 +42,10 @@ pub(super) fn outcome_of(report: &JobReport) -> (Outcome, bool) {
     if let Some(bad) = bad {
         return (bad, true);
     }
+    if let Some(JobEnd::Stopped { step, why }) = &report.end {
+        let why = format!("step {step} did not begin: {why}");
+        return (failed(FailureKind::NotCaptured { why }), true);
+    }
     if report.end != Some(JobEnd::Completed) {
         let why = "the job ended without saying how".to_owned();
         return (Outcome::Unknown { why }, false);
@@ -50,6 +59,9 @@ pub(super) fn outcome_of(report: &JobReport) -> (Outcome, bool) {
     };
     (outcome, true)
 }
+
+/// The host's word for a journal or lock that could not be written.
+const DISK_FULL: &str = "disk-full";
 
 /// How many of the last lines of a failed step tell why. Ours end with what the system said and what was being done.
 const TELLING_LINES_MAX: usize = 4;
@@ -80,6 +92,35 @@ fn failed(kind: FailureKind) -> Outcome {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    // REVIEW A8
+    #[test]
+    fn a_job_that_stopped_before_its_first_step_says_why() {
+        let stopped = |step, why: &str| JobReport {
+            attempt: crate::ids::AttemptId("a".to_owned()),
+            state: JobState::Done,
+            end: Some(JobEnd::Stopped {
+                step,
+                why: why.to_owned(),
+            }),
+            steps: Vec::new(),
+        };
+        let (outcome, took) = outcome_of(&stopped(0, "disk-full"));
+        assert!(
+            matches!(
+                outcome,
+                Outcome::Refused {
+                    kind: RefusalKind::DiskFull,
+                    ..
+                }
+            ),
+            "{outcome:?}"
+        );
+        assert!(!took);
+        let (outcome, _) = outcome_of(&stopped(1, "disk-full"));
+        let why = "step 1 did not begin: disk-full".to_owned();
+        assert_eq!(outcome, failed(FailureKind::NotCaptured { why }));
+    }
 
     #[test]
     fn a_full_disk_and_a_read_only_mount_are_told_from_other_failures() {
