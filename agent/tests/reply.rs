@@ -168,7 +168,16 @@ fn an_id_or_a_key_that_is_no_plain_name_is_not_taken() {
             format!("@ have {odd}\n"),
             format!("@ acked {odd}\n"),
         ] {
-            let (records, _) = decode(&said(&line));
+            let (mut records, _) = decode(&said(&line));
+            // Told as a line that is not understood, with nothing in it that steers a terminal.
+            records.retain(|record| match record {
+                Record::Odd { line } => {
+                    let hidden = ['\u{1b}', '\u{202e}', '\u{9b}'];
+                    assert!(!line.contains(hidden), "{line:?}");
+                    false
+                }
+                _ => true,
+            });
             let shown = format!("{records:?}");
             assert!(odd.is_empty() || !shown.contains(odd), "{line:?}: {shown}");
             assert!(
