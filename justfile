@@ -27,3 +27,7 @@ agent:
 # The static agent's size and the idle memory of its daemon.
 agent-size: agent
     tests/agent-size target/x86_64-unknown-linux-gnu/agent/holdfast-agent
+
+# Two thousand hosts by one ssh-agent, and 20,000 hashed known_hosts lines for a hundred: what they take.
+reach:
+    HOLDFAST_HOSTS=2000 HOLDFAST_LINES=20000 cargo test --release -p holdfast-tests --test reach -- --nocapture --test-threads 1 agent hashed

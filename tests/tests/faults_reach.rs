@@ -8,6 +8,8 @@ use std::fs;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// In the home of whoever logs in, so that every user may write it.
 const BLUEPRINT: &str = "[file.ours]\npath = \"{{home}}/holdfast.test\"\ncontent = \"ours\"\n";
@@ -61,7 +63,6 @@ fn cases(bed: &Bed) -> Vec<Case> {
         let bytes = [0xff, 0, 27, b'[', b'2', b'J'].repeat(20_000);
         while stream.write_all(&bytes).is_ok() {}
     });
-    let closes = server(drop);
     let silent = server(|mut stream| {
         std::thread::spawn(move || stream.read_to_end(&mut Vec::new()));
     });
@@ -146,13 +147,6 @@ fn cases(bed: &Bed) -> Vec<Case> {
             "handshake",
             format!("127.0.0.1:{web} did not complete an SSH handshake: it said \"HTTP/1.1 400 Bad Request...\""),
             "check that `port` is the port of sshd",
-        ),
-        case(
-            "closes",
-            format!("address = \"127.0.0.1\"\nport = {closes}"),
-            "dropped",
-            format!("127.0.0.1:{closes} did not complete an SSH handshake: it closed the connection without a word"),
-            "a server that limits connections (MaxStartups, PerSourcePenalties, hosts.deny) closes them early",
         ),
         case(
             "silent",
@@ -251,6 +245,28 @@ fn hosts_that_cannot_be_reached_are_told_once_and_leave_the_others_alone() {
         .exits(0)
         .says("No drift");
     commands(&project, &cases, well);
+}
+
+#[test]
+fn a_server_that_closes_every_connection_is_tried_for_half_a_minute_and_told_once() {
+    let count = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&count);
+    let port = server(move |stream| {
+        counted.fetch_add(1, Ordering::Relaxed);
+        drop(stream);
+    });
+    let project = Project::new();
+    project.write(
+        "inventory.toml",
+        format!("[hosts.closes]\naddress = \"127.0.0.1\"\nport = {port}\npassword = {{ env = \"RIGHT\" }}\n"),
+    );
+    let facts = project.run_with(&["facts"], &PASSWORDS).exits(4);
+    facts
+        .says_once(&format!(
+            "127.0.0.1:{port} did not complete an SSH handshake: it closed the connection without a word"
+        ))
+        .says("a server that limits connections (MaxStartups, PerSourcePenalties, hosts.deny) closes them early");
+    assert_eq!(count.load(Ordering::Relaxed), 9);
 }
 
 /// The same over `run`, without the hosts that take their time.

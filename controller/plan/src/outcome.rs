@@ -260,8 +260,9 @@ impl UnreachableKind {
     /// the system, the server or we waited as long as is sensible, and a fleet waits for its slowest host.
     pub fn retries(self, few: u32) -> u32 {
         match self {
-            // A server with two places for logins takes that many rounds to let sixty hosts in, and penalties last 15 s.
-            Self::Dropped => few.saturating_mul(3),
+            // With the backoff's pauses some 35 s: a busy server with two places for logins takes most of it to let
+            // sixty hosts in, and penalties last 15 s.
+            Self::Dropped => few.saturating_mul(4),
             Self::ConnectRefused | Self::NoRoute | Self::ConnectionLost => few,
             Self::ConnectTimeout | Self::NoAnswer | Self::Agent => 0,
             Self::NameUnknown

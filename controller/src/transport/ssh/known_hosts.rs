@@ -1,25 +1,47 @@
-//! Reads and writes known_hosts files: hashed names, `[host]:port`, wildcards, negation, `@revoked`.
+//! What a known_hosts file says: hashed names, `[host]:port`, wildcards, negation, `@revoked`.
 //!
-//! Pure but for [`record`]. The rules are those of sshd(8), "SSH_KNOWN_HOSTS FILE FORMAT": a line that can't be
-//! read is skipped, never the file. `@cert-authority` lines are skipped too: Holdfast asks for no certificates.
+//! Pure. The rules are those of sshd(8), "SSH_KNOWN_HOSTS FILE FORMAT": a line that can't be read is skipped, never
+//! the file. `@cert-authority` lines are skipped too: Holdfast asks for no certificates.
+//!
+//! ```text
+//! plain names     found by name, whatever the file's size
+//! wildcards       tried one by one, in the order of the file
+//! hashed names    one HMAC per line and name: no index can do better, since each line has a salt of its own
+//! ```
 
 use hmac::{Hmac, KeyInit, Mac};
 use russh::keys::ssh_key::known_hosts::HostPatterns;
 use russh::keys::{Algorithm, HashAlg, PublicKey};
 use sha1::Sha1;
-use std::fs::File;
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::collections::HashMap;
+use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-/// A known_hosts file with many times this size is no known_hosts file: 300,000 hosts fit.
-const FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
-
-/// One known_hosts file as it was read.
-#[derive(Debug, Clone)]
+/// One known_hosts file, indexed by the names of its lines.
+#[derive(Debug, Default)]
 pub(crate) struct KnownHostsFile {
-    pub(crate) path: PathBuf,
-    pub(crate) text: String,
+    path: PathBuf,
+    text: String,
+    lines: usize,
+    plain: HashMap<Box<str>, Vec<Line>>,
+    globs: Vec<Line>,
+    hashed: Vec<Hashed>,
+}
+
+/// A line of the file: its number from 1, and where its text stands.
+#[derive(Debug, Clone)]
+struct Line {
+    number: u32,
+    text: Range<u32>,
+}
+
+#[derive(Debug)]
+struct Hashed {
+    /// Keyed with the line's salt: that is half the work, and the same for every name.
+    salted: Hmac<Sha1>,
+    hash: [u8; 20],
+    line: Line,
 }
 
 /// What the files say of one key of one host.
@@ -49,7 +71,9 @@ enum Marker {
     CertAuthority,
 }
 
-struct Match {
+/// A line about one host.
+#[derive(Debug, Clone)]
+pub(crate) struct Match {
     place: Place,
     marker: Marker,
     key: PublicKey,
@@ -66,52 +90,113 @@ pub(crate) fn host_name(address: &str, port: u16) -> String {
 }
 
 impl KnownHostsFile {
-    /// Reads a file; one that does not exist is empty.
-    pub(crate) fn read(path: &Path) -> io::Result<Self> {
-        let text = match std::fs::metadata(path) {
-            Ok(meta) if meta.len() > FILE_BYTES_MAX => {
-                return Err(io::Error::new(io::ErrorKind::FileTooLarge, "larger than 64 MiB"));
-            }
-            Ok(_) => String::from_utf8_lossy(&std::fs::read(path)?).into_owned(),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
-            Err(error) => return Err(error),
-        };
-        Ok(Self {
+    /// Indexes the text of a file.
+    pub(crate) fn new(path: &Path, text: &str) -> Self {
+        let mut file = Self {
             path: path.to_path_buf(),
-            text,
-        })
+            ..Self::default()
+        };
+        file.append(text);
+        file
     }
 
-    fn matches(&self, name: &str) -> Vec<Match> {
-        let mut found = Vec::new();
-        for (index, line) in self.text.lines().enumerate() {
-            let line = line.trim();
-            if line.is_empty() || line.starts_with('#') {
-                continue;
+    /// Takes what was added to the end of the file.
+    pub(crate) fn append(&mut self, text: &str) {
+        let text = match text.strip_prefix('\n') {
+            Some(rest) if self.ends_within_a_line() => {
+                self.text.push('\n');
+                rest
             }
-            let place = || Place {
-                file: self.path.clone(),
-                line: index + 1,
+            _ => text,
+        };
+        let mut start = self.text.len();
+        self.text.push_str(text);
+        for piece in text.split_inclusive('\n') {
+            self.lines += 1;
+            let line = Line {
+                // Files are bounded far below 4 GiB when they are read.
+                number: u32::try_from(self.lines).unwrap_or(u32::MAX),
+                text: u32::try_from(start).unwrap_or(u32::MAX)..u32::try_from(start + piece.len()).unwrap_or(u32::MAX),
             };
-            let Some((marker, hosts, key)) = split(line) else {
-                tracing::warn!(file = %self.path.display(), line = index + 1, "skipped: not a known_hosts line");
-                continue;
-            };
-            if !names(hosts, name) {
-                continue;
+            start += piece.len();
+            self.index(piece.trim(), line);
+        }
+    }
+
+    fn index(&mut self, text: &str, line: Line) {
+        if text.is_empty() || text.starts_with('#') {
+            return;
+        }
+        let number = line.number;
+        let names = split(text).and_then(|(_, hosts, _)| hosts.parse::<HostPatterns>().ok());
+        match names {
+            None => tracing::warn!(file = %self.path.display(), line = number, "skipped: not a known_hosts line"),
+            Some(HostPatterns::HashedName { salt, hash }) => {
+                if let Ok(salted) = Hmac::<Sha1>::new_from_slice(&salt) {
+                    self.hashed.push(Hashed { salted, hash, line });
+                }
             }
-            match PublicKey::from_openssh(&key) {
-                Ok(key) => found.push(Match {
-                    place: place(),
-                    marker,
-                    key,
-                }),
-                Err(error) => {
-                    tracing::warn!(file = %self.path.display(), line = index + 1, %error, "skipped: the key can't be read");
+            Some(HostPatterns::Patterns(patterns)) if patterns.iter().any(|name| name.contains(['*', '?', '!'])) => {
+                self.globs.push(line);
+            }
+            Some(HostPatterns::Patterns(names)) => {
+                for name in names {
+                    let lines = self.plain.entry(name.to_ascii_lowercase().into()).or_default();
+                    if lines.last().is_none_or(|last| last.number != number) {
+                        lines.push(line.clone());
+                    }
                 }
             }
         }
-        found
+    }
+
+    /// How many hashed lines there are: each costs a search one HMAC.
+    pub(crate) fn hashed_lines(&self) -> usize {
+        self.hashed.len()
+    }
+
+    /// Tells whether another text has to begin on a line of its own.
+    pub(crate) fn ends_within_a_line(&self) -> bool {
+        !self.text.is_empty() && !self.text.ends_with('\n')
+    }
+
+    /// Finds the lines about a name, in the order of the file.
+    pub(crate) fn matches(&self, name: &str) -> Vec<Match> {
+        let plain = self.plain.get(name).into_iter().flatten();
+        let globs = self
+            .globs
+            .iter()
+            .filter(|line| split(self.text_of(line)).is_some_and(|(_, hosts, _)| matches_globs(hosts, name)));
+        let hashed = self
+            .hashed
+            .iter()
+            .filter(|hashed| is_hash_of(hashed, name))
+            .map(|hashed| &hashed.line);
+        let mut lines: Vec<&Line> = plain.chain(globs).chain(hashed).collect();
+        lines.sort_by_key(|line| line.number);
+        lines.into_iter().filter_map(|line| self.read(line)).collect()
+    }
+
+    fn text_of(&self, line: &Line) -> &str {
+        self.text[line.text.start as usize..line.text.end as usize].trim()
+    }
+
+    fn read(&self, line: &Line) -> Option<Match> {
+        let (marker, _, key) = split(self.text_of(line))?;
+        match PublicKey::from_openssh(&key) {
+            Ok(key) => Some(Match {
+                place: Place {
+                    file: self.path.clone(),
+                    line: line.number as usize,
+                },
+                marker,
+                key,
+            }),
+            Err(error) => {
+                tracing::warn!(file = %self.path.display(), line = line.number, %error, "skipped: the key can't be read");
+                None
+            }
+        }
     }
 }
 
@@ -129,32 +214,26 @@ fn split(line: &str) -> Option<(Marker, &str, String)> {
     Some((marker, hosts, format!("{algorithm} {base64}")))
 }
 
-/// Tells whether the first field of a line means `name`.
-fn names(hosts: &str, name: &str) -> bool {
-    match hosts.parse::<HostPatterns>() {
-        Ok(HostPatterns::HashedName { salt, hash }) => {
-            let Ok(mut mac) = Hmac::<Sha1>::new_from_slice(&salt) else {
+fn is_hash_of(hashed: &Hashed, name: &str) -> bool {
+    let mut mac = hashed.salted.clone();
+    mac.update(name.as_bytes());
+    mac.verify_slice(&hashed.hash).is_ok()
+}
+
+/// Tells whether a list of names, wildcards and negations means `name`.
+fn matches_globs(hosts: &str, name: &str) -> bool {
+    let mut matched = false;
+    for pattern in hosts.split(',') {
+        let pattern = pattern.to_ascii_lowercase();
+        if let Some(pattern) = pattern.strip_prefix('!') {
+            if glob(pattern.as_bytes(), name.as_bytes()) {
                 return false;
-            };
-            mac.update(name.as_bytes());
-            mac.verify_slice(&hash).is_ok()
-        }
-        Ok(HostPatterns::Patterns(patterns)) => {
-            let mut matched = false;
-            for pattern in patterns {
-                let pattern = pattern.to_ascii_lowercase();
-                if let Some(pattern) = pattern.strip_prefix('!') {
-                    if glob(pattern.as_bytes(), name.as_bytes()) {
-                        return false;
-                    }
-                } else {
-                    matched |= glob(pattern.as_bytes(), name.as_bytes());
-                }
             }
-            matched
+        } else {
+            matched |= glob(pattern.as_bytes(), name.as_bytes());
         }
-        Err(_) => false,
     }
+    matched
 }
 
 /// Matches `*` (any bytes) and `?` (one byte); everything else stands for itself. Linear in memory, and in time
@@ -180,72 +259,81 @@ fn glob(pattern: &[u8], name: &[u8]) -> bool {
     pattern[p..].iter().all(|byte| *byte == b'*')
 }
 
-/// Judges a key that a host showed.
-///
-/// A host known only by keys of other types counts as changed: it is asked for those types first, so a host that
-/// still had one of them would have shown it.
-pub(crate) fn judge(files: &[KnownHostsFile], address: &str, port: u16, key: &PublicKey) -> Verdict {
-    let name = host_name(address, port);
-    let mut known = false;
-    let mut other: Option<Match> = None;
-    for found in files.iter().flat_map(|file| file.matches(&name)) {
-        let same = found.key.key_data() == key.key_data();
-        match found.marker {
-            Marker::Revoked if same => return Verdict::Revoked { place: found.place },
-            Marker::Revoked | Marker::CertAuthority => {}
-            Marker::None if same => known = true,
-            Marker::None => {
-                // The most telling line is one of the same type: that is the key that was replaced.
-                let better = other
-                    .as_ref()
-                    .is_none_or(|o| o.key.algorithm() != key.algorithm() && found.key.algorithm() == key.algorithm());
-                if better {
-                    other = Some(found);
-                }
-            }
-        }
-    }
-    if known {
-        return Verdict::Known;
-    }
-    if let Some(other) = other {
-        return Verdict::Changed {
-            place: other.place,
-            known: fingerprint(&other.key),
-        };
-    }
-    if port != 22 {
-        // As OpenSSH does: a line without a port vouches for its key on every port, and only vouches.
-        let plain = host_name(address, 22);
-        for found in files.iter().flat_map(|file| file.matches(&plain)) {
-            if found.key.key_data() == key.key_data() {
-                match found.marker {
-                    Marker::Revoked => return Verdict::Revoked { place: found.place },
-                    Marker::None => known = true,
-                    Marker::CertAuthority => {}
-                }
-            }
-        }
-    }
-    if known { Verdict::Known } else { Verdict::Unknown }
+/// What all files say of one host.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Findings {
+    /// Lines about the host with its port.
+    named: Vec<Match>,
+    /// Lines about the host without a port, where nothing is known of it with its port.
+    vouching: Vec<Match>,
 }
 
-/// Lists the types of the keys that are known for a host, so that these are asked for first.
-pub(crate) fn known_algorithms(files: &[KnownHostsFile], address: &str, port: u16) -> Vec<Algorithm> {
-    let mut names = vec![host_name(address, port)];
-    if port != 22 {
-        names.push(host_name(address, 22));
+impl Findings {
+    /// Asks `matches` for the lines about a name.
+    ///
+    /// As OpenSSH does: a line without a port vouches for its key on every port, and only vouches. Where a line with
+    /// the port decides, it is not looked for.
+    pub(crate) fn of<E>(
+        address: &str,
+        port: u16,
+        mut matches: impl FnMut(&str) -> Result<Vec<Match>, E>,
+    ) -> Result<Self, E> {
+        let named = matches(&host_name(address, port))?;
+        let decided = named.iter().any(|found| found.marker == Marker::None);
+        let vouching = if port == 22 || decided {
+            Vec::new()
+        } else {
+            matches(&host_name(address, 22))?
+        };
+        Ok(Self { named, vouching })
     }
-    let mut algorithms = Vec::new();
-    for name in names {
-        for found in files.iter().flat_map(|file| file.matches(&name)) {
+
+    /// Judges a key that the host showed.
+    ///
+    /// A host known only by keys of other types counts as changed: it is asked for those types first, so a host that
+    /// still had one of them would have shown it.
+    pub(crate) fn judge(&self, key: &PublicKey) -> Verdict {
+        let same = |found: &&Match| found.key.key_data() == key.key_data();
+        let mut known = false;
+        for found in self.named.iter().chain(&self.vouching).filter(same) {
+            match found.marker {
+                Marker::Revoked => {
+                    return Verdict::Revoked {
+                        place: found.place.clone(),
+                    };
+                }
+                Marker::None => known = true,
+                Marker::CertAuthority => {}
+            }
+        }
+        if known {
+            return Verdict::Known;
+        }
+        // The most telling line is one of the same type: that is the key that was replaced.
+        let others = || self.named.iter().filter(|found| found.marker == Marker::None);
+        let other = others()
+            .find(|found| found.key.algorithm() == key.algorithm())
+            .or_else(|| others().next());
+        match other {
+            Some(other) => Verdict::Changed {
+                place: other.place.clone(),
+                known: fingerprint(&other.key),
+            },
+            None => Verdict::Unknown,
+        }
+    }
+
+    /// Lists the types of the keys that are known for the host, so that these are asked for first.
+    pub(crate) fn algorithms(&self) -> Vec<Algorithm> {
+        let mut algorithms = Vec::new();
+        for found in self.named.iter().chain(&self.vouching) {
             let algorithm = found.key.algorithm();
             if found.marker == Marker::None && !algorithms.contains(&algorithm) {
                 algorithms.push(algorithm);
             }
         }
+        algorithms
     }
-    algorithms
 }
 
 /// Shows a key's SHA-256 fingerprint as ssh-keygen does.
@@ -259,44 +347,6 @@ pub(crate) fn line(address: &str, port: u16, key: &PublicKey) -> io::Result<Stri
     bare.set_comment("");
     let key = bare.to_openssh().map_err(io::Error::other)?;
     Ok(format!("{} {}\n", host_name(address, port), key.trim_end()))
-}
-
-/// Adds a host's key to the file, unless the file says something about the host by now; gives what holds then.
-///
-/// Blocking. Writers of all processes queue on `FILE.lock`; readers see the old file or the new one, never a part.
-pub(crate) fn record(path: &Path, address: &str, port: u16, key: &PublicKey) -> io::Result<Verdict> {
-    // A project's file may be a link to one that is shared: the link stays a link.
-    let path = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
-    let folder = match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    };
-    std::fs::create_dir_all(folder)?;
-    let mut lock_path = path.clone().into_os_string();
-    lock_path.push(".lock");
-    let lock = File::options()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .mode(0o600)
-        .open(lock_path)?;
-    rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive)?;
-
-    let file = KnownHostsFile::read(&path)?;
-    let verdict = judge(std::slice::from_ref(&file), address, port, key);
-    if verdict != Verdict::Unknown {
-        return Ok(verdict);
-    }
-    let mut text = file.text;
-    if !text.is_empty() && !text.ends_with('\n') {
-        text.push('\n');
-    }
-    text.push_str(&line(address, port, key)?);
-    let mut temporary = tempfile::NamedTempFile::new_in(folder)?;
-    temporary.write_all(text.as_bytes())?;
-    temporary.as_file().sync_all()?;
-    temporary.persist(&path).map_err(|error| error.error)?;
-    Ok(Verdict::Known)
 }
 
 #[cfg(test)]

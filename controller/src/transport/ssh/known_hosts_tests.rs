@@ -13,12 +13,16 @@ fn key(text: &str) -> PublicKey {
     PublicKey::from_openssh(text).expect("a key made by ssh-keygen")
 }
 
+fn findings(text: &str, address: &str, port: u16) -> Findings {
+    let file = KnownHostsFile::new(Path::new("known_hosts"), text);
+    let found = Findings::of(address, port, |name| {
+        Ok::<_, std::convert::Infallible>(file.matches(name))
+    });
+    found.unwrap_or_else(|never| match never {})
+}
+
 fn says(text: &str, address: &str, port: u16, shown: &str) -> &'static str {
-    let file = KnownHostsFile {
-        path: PathBuf::from("known_hosts"),
-        text: text.to_owned(),
-    };
-    match judge(&[file], address, port, &key(shown)) {
+    match findings(text, address, port).judge(&key(shown)) {
         Verdict::Known => "known",
         Verdict::Unknown => "unknown",
         Verdict::Changed { .. } => "changed",
@@ -93,11 +97,8 @@ fn a_key_of_another_type_does_not_slip_in_as_new() {
 
 #[test]
 fn a_changed_key_is_shown_with_the_line_of_its_own_type() {
-    let file = KnownHostsFile {
-        path: PathBuf::from("known_hosts"),
-        text: format!("web01 {C}\n# more\nweb01 {A}\n"),
-    };
-    let Verdict::Changed { place, known } = judge(&[file], "web01", 22, &key(B)) else {
+    let found = findings(&format!("web01 {C}\n# more\nweb01 {A}\n"), "web01", 22);
+    let Verdict::Changed { place, known } = found.judge(&key(B)) else {
         panic!("it changed");
     };
     assert_eq!(place.line, 3);
@@ -106,50 +107,31 @@ fn a_changed_key_is_shown_with_the_line_of_its_own_type() {
 
 #[test]
 fn the_types_of_known_keys_are_listed() {
-    let file = KnownHostsFile {
-        path: PathBuf::from("known_hosts"),
-        text: format!("web01 {C}\n[web01]:2222 {A}\n@revoked web01 {B}\n"),
+    let lines = format!("web01 {C}\n[web01]:2222 {A}\n@revoked web01 {B}\n");
+    assert_eq!(findings(&lines, "web01", 22).algorithms(), [key(C).algorithm()]);
+    assert_eq!(
+        findings(&lines, "web01", 2222).algorithms(),
+        [key(A).algorithm()],
+        "where a line with the port decides, no other key would do"
+    );
+    assert_eq!(findings(&lines, "web01", 2200).algorithms(), [key(C).algorithm()]);
+}
+
+#[test]
+fn what_is_appended_is_found_under_the_number_of_its_line() {
+    let mut file = KnownHostsFile::new(Path::new("known_hosts"), &format!("# mine\nweb01 {A}"));
+    file.append(&format!("\nweb02 {B}\n"));
+    file.append(&format!("web03,web04 {C}\n"));
+    let lines = |name| {
+        file.matches(name)
+            .into_iter()
+            .map(|found| found.place.line)
+            .collect::<Vec<_>>()
     };
-    let files = [file];
-    assert_eq!(known_algorithms(&files, "web01", 22), [key(C).algorithm()]);
+    assert_eq!((lines("web01"), lines("web02")), (vec![2], vec![3]));
     assert_eq!(
-        known_algorithms(&files, "web01", 2222),
-        [key(A).algorithm(), key(C).algorithm()]
-    );
-}
-
-#[test]
-fn a_new_key_is_written_once_and_a_file_without_last_newline_stays_whole() {
-    let folder = tempfile::tempdir().expect("a temporary folder");
-    let path = folder.path().join("project/known_hosts");
-    assert_eq!(record(&path, "Web01", 22, &key(A)).expect("written"), Verdict::Known);
-    assert_eq!(record(&path, "web01", 22, &key(A)).expect("there"), Verdict::Known);
-    assert!(matches!(
-        record(&path, "web01", 22, &key(B)).expect("refused"),
-        Verdict::Changed { .. }
-    ));
-    assert_eq!(
-        std::fs::read_to_string(&path).expect("the file"),
-        format!("web01 {A}\n")
-    );
-
-    std::fs::write(&path, format!("web02 {B}")).expect("a file");
-    record(&path, "10.0.0.1", 2222, &key(A)).expect("written");
-    let text = std::fs::read_to_string(&path).expect("the file");
-    assert_eq!(text, format!("web02 {B}\n[10.0.0.1]:2222 {A}\n"));
-}
-
-#[test]
-fn a_link_to_a_shared_file_stays_a_link() {
-    let folder = tempfile::tempdir().expect("a temporary folder");
-    let (shared, link) = (folder.path().join("shared"), folder.path().join("link"));
-    std::fs::write(&shared, "").expect("a file");
-    std::os::unix::fs::symlink(&shared, &link).expect("a link");
-    record(&link, "web01", 22, &key(A)).expect("written");
-    assert!(link.symlink_metadata().expect("there").is_symlink());
-    assert_eq!(
-        std::fs::read_to_string(&shared).expect("the file"),
-        format!("web01 {A}\n")
+        (lines("web03"), lines("web04"), lines("web05")),
+        (vec![4], vec![4], vec![])
     );
 }
 

@@ -1,5 +1,6 @@
 //! What connecting learns once and every host of the process shares.
 
+use super::books::Books;
 use super::identities::Identities;
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -8,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// All of it. It belongs to a [`crate::transport::Context`] and its clones.
 #[derive(Debug, Default)]
 pub(crate) struct Memory {
+    pub(super) books: Arc<Books>,
     pub(super) identities: Identities,
 }
 
@@ -26,5 +28,15 @@ impl<K: Eq + Hash, V: Default> Table<K, V> {
     pub(super) fn get(&self, key: K) -> Arc<V> {
         let mut table = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(table.entry(key).or_default())
+    }
+
+    #[cfg(test)]
+    pub(super) fn all(&self) -> Vec<Arc<V>> {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .values()
+            .cloned()
+            .collect()
     }
 }

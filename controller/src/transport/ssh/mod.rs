@@ -5,6 +5,7 @@
 
 mod algorithms;
 mod auth;
+mod books;
 mod connect;
 mod exec;
 mod host_keys;
