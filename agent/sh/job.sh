@@ -221,23 +221,46 @@ hf_apply() {
   # One second for the rest of the output, whatever a background child holds open.
   hf_wait "$hf_drainer" 1 !
   if hf_keep_output "$hf_pipes" "$hf_job/out.$hf_step" 2>/dev/null; then
-    hf_size=$(wc -c <"$hf_job/out.$hf_step")
-    hf_journal "output $hf_attempt $hf_step $((hf_size))"
+    hf_tell_output
   fi
   rm -rf "$hf_pipes"
 }
 
-# hf_ready: asks until it is ready or its time is over.
+# hf_ready: asks until it is ready or its time is over; then the step's output ends with what the check said and how it
+# ended.
 hf_ready() {
   hf_defined "hf_ready_$hf_step" || return 0
+  hf_ready_pipes=$hf_job/r.$hf_step
+  { mkdir "$hf_ready_pipes" && mkfifo "$hf_ready_pipes/pipe"; } 2>/dev/null || return 1
+  hf_drain "$hf_ready_pipes" 2>/dev/null &
+  hf_ready_drainer=$!
   (
-    while ! ("hf_ready_$hf_step"); do
+    while :; do
+      ("hf_ready_$hf_step") && exit 0
+      hf_say "ready check ended with $?"
       sleep "${hf_ready_every:-1}"
     done
-    exit 0
-  ) </dev/null >/dev/null 2>&1 &
+  ) </dev/null >"$hf_ready_pipes/pipe" 2>&1 &
   hf_wait "$!" "${hf_ready_timeout:-60}"
-  [ "$hf_stopped" = 0 ] && [ "$hf_code" = 0 ]
+  hf_ready_stopped=$hf_stopped hf_ready_code=$hf_code
+  hf_wait "$hf_ready_drainer" 1 !
+  [ "$hf_ready_stopped" = 0 ] && [ "$hf_ready_code" = 0 ]
+  hf_ready_code=$?
+  if [ "$hf_ready_code" != 0 ] && hf_keep_output "$hf_ready_pipes" "$hf_ready_pipes/said" 2>/dev/null; then
+    # Half of what an output line may bring is for the step, half for the check.
+    {
+      [ ! -f "$hf_job/out.$hf_step" ] || tail -c 2000 "$hf_job/out.$hf_step"
+      tail -c 2000 "$hf_ready_pipes/said"
+    } >"$hf_ready_pipes/out" && mv "$hf_ready_pipes/out" "$hf_job/out.$hf_step" && hf_tell_output
+  fi
+  rm -rf "$hf_ready_pipes"
+  return "$hf_ready_code"
+}
+
+# hf_tell_output: the line that announces the last words of the step.
+hf_tell_output() {
+  hf_size=$(wc -c <"$hf_job/out.$hf_step")
+  hf_journal "output $hf_attempt $hf_step $((hf_size))"
 }
 
 # hf_wanted_by_others: tells whether one of the steps in hf_only_if changed something, and the service has not been

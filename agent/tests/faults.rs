@@ -223,3 +223,31 @@ fn the_state_folder_in_a_home_is_one_for_each_host() {
         format!("/home/ops/.holdfast/{}", String::from_utf8_lossy(&uname.stdout))
     );
 }
+
+// REVIEW A9
+#[test]
+fn what_a_ready_check_said_and_how_it_ended_is_told() {
+    under_every_shell(|shell| {
+        let host = Host::new(shell);
+        let mut job = Job::of(&["echo started"]);
+        job.body = job
+            .body
+            .replace("hf_always=1", "hf_always=1 hf_ready_timeout=3 hf_ready_every=1");
+        job.body
+            .push_str("hf_ready_1() {\necho 'connection refused by 127.0.0.1' >&2\nreturn 7\n}\n");
+        let reply = host.start("a1", &job);
+        assert_eq!(
+            reply.end(),
+            Some((JobEnd::Stopped, "1 not-ready")),
+            "{shell}: {reply:?}"
+        );
+        // Asked again, since a follower may have been told of the step's own words before the check ended.
+        let output = host.follow("a1");
+        let output = String::from_utf8_lossy(output.output(1).expect("there was output")).into_owned();
+        assert!(output.starts_with("started\n"), "{shell}: {output}");
+        assert!(
+            output.ends_with("connection refused by 127.0.0.1\nready check ended with 7\n"),
+            "{shell}: {output}"
+        );
+    });
+}
