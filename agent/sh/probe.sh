@@ -496,7 +496,7 @@ hf_package_many() {
   apt) hf_package_said=$(hf_bounded "$hf_asking_limit" dpkg-query -W \
     -f '${binary:Package}\t${Package}:${Architecture}\t${Status}\t${Version}\n' -- "$@" 2>/dev/null) ;;
   dnf) hf_package_said=$(hf_bounded "$hf_asking_limit" rpm -q \
-    --qf '%{NAME}\t%{NAME}:%{ARCH}\tinstall ok installed\t%{VERSION}-%{RELEASE}\n' -- "$@" 2>&1) ;;
+    --qf '%{NAME}\t%{NAME}.%{ARCH}\tinstall ok installed\t%{VERSION}-%{RELEASE}\n' -- "$@" 2>&1) ;;
   esac
   hf_package_code=$?
   hf_lines hf_package_line "$hf_package_said"
@@ -533,7 +533,7 @@ hf_package_line() {
     eval "hf_found=\$hf_r_package_$hf_at"
     # One line per architecture: an installed one counts.
     case $hf_found in
-    "install ok installed$hf_tab"*) continue ;;
+    *" ok installed$hf_tab"*) continue ;;
     esac
     eval "hf_r_package_$hf_at=\$hf_package_line_rest"
   done
@@ -555,6 +555,9 @@ hf_probe_package() {
   *" ok installed$hf_tab"*)
     hf_attr installed yes
     hf_attr version "${hf_found#*"$hf_tab"}"
+    case $hf_found in
+    hold*) hf_attr held yes ;;
+    esac
     ;;
   *" config-files$hf_tab"*)
     hf_attr installed no
@@ -564,8 +567,11 @@ hf_probe_package() {
     hf_attr installed no
     ;;
   *)
-    # Half installed, unpacked, waiting for triggers: not as desired, and worth showing.
-    hf_attr installed "${hf_found%%"$hf_tab"*}"
+    # Half installed, unpacked, waiting for triggers: not as desired, and worth showing. What our own install left so,
+    # it goes on with.
+    hf_probe_package_state=${hf_found%%"$hf_tab"*}
+    hf_attr installed "${hf_probe_package_state##* }"
+    [ ! -e "${hf_state:-}/unfinished" ] || hf_attr unfinished yes
     ;;
   esac
 }

@@ -21,7 +21,7 @@ use holdfast_plan::job::observe_body;
 use holdfast_plan::ledger::Ledger;
 use holdfast_plan::observation::{JobReport, JobState, Observation, Observed};
 use holdfast_plan::outcome::Outcome;
-use holdfast_plan::planner::{Mode, to_observe};
+use holdfast_plan::planner::{Asked, Mode, to_observe};
 use holdfast_plan::resource::DesiredResource;
 use holdfast_plan::run::CONNECT_RETRIES;
 use std::collections::BTreeMap;
@@ -196,7 +196,7 @@ async fn observe_host(
         };
         let complete = to_observe(desired, &ledger, mode)
             .iter()
-            .all(|resource| observation.resources.contains_key(&resource.address));
+            .all(|asked| observation.resources.contains_key(&asked.desired.address));
         if complete || rounds == ROUNDS_MAX {
             break Ok(observation);
         }
@@ -336,7 +336,7 @@ async fn hold_another(
 pub async fn ask(
     session: &mut dyn crate::transport::Session,
     target: &Target,
-    resources: &[&DesiredResource],
+    resources: &[Asked<'_>],
 ) -> Result<Observation, Outcome> {
     let (body, addresses) = observe_body(resources);
     let nonce = link::nonce();

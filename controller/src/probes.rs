@@ -20,6 +20,7 @@ use holdfast_plan::address::Address;
 use holdfast_plan::content::{Blobs, sha256_hex};
 use holdfast_plan::job::observe_body;
 use holdfast_plan::ledger::Ledger;
+use holdfast_plan::planner::Asked;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -47,7 +48,11 @@ struct Mapping {
 
 /// Makes the probes of a ledger: every resource, in the order in which they entered.
 pub fn make(ledger: &Ledger, state_dir: Option<&str>) -> Probes {
-    let resources: Vec<_> = ledger.in_order().into_iter().map(|entry| &entry.desired).collect();
+    let resources: Vec<_> = ledger
+        .in_order()
+        .into_iter()
+        .map(|entry| Asked::from(&entry.desired))
+        .collect();
     let (body, addresses) = observe_body(&resources);
     let request = ObserveRequest {
         state_dir,

@@ -11,6 +11,7 @@ pub const BLUEPRINT: &str = r#"
 port = 8080
 
 [package.bedweb]
+undo = "purge"
 
 [directory."/srv/bedweb"]
 mode = "0750"

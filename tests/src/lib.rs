@@ -4,6 +4,7 @@ pub mod bed;
 pub mod fleet;
 pub mod gate;
 pub mod local;
+pub mod packages;
 pub mod project;
 pub mod simulator;
 mod skip;

@@ -118,9 +118,35 @@ pub struct Change {
     /// A unified diff of the text, if there is one to show.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub diff: Option<String>,
+    /// What else a person should know before it is done.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<Note>,
     /// The steps that do it: none for adopt, forget and no-op, two for what is undone and made anew, else one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub steps: Vec<Step>,
+}
+
+/// What a person should know of a change beyond its reason.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Note {
+    /// Whether it warns: more may go than is meant.
+    pub warning: bool,
+    /// In a line.
+    pub text: String,
+}
+
+impl Note {
+    /// Tells something.
+    pub fn tells(text: impl Into<String>) -> Self {
+        let (warning, text) = (false, text.into());
+        Self { warning, text }
+    }
+
+    /// Warns of something.
+    pub fn warns(text: impl Into<String>) -> Self {
+        let (warning, text) = (true, text.into());
+        Self { warning, text }
+    }
 }
 
 /// One change compiled for one host's platform.

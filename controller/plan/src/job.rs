@@ -6,7 +6,8 @@ use crate::address::{Address, ResourceType};
 use crate::change::{Action, Change, HostPlan, Step, StepLife};
 use crate::event::{IntendedStep, StepLifeKind};
 use crate::ids::MachineId;
-use crate::resource::{Collect, DesiredResource, Resource};
+use crate::planner::Asked;
+use crate::resource::{Collect, Resource};
 use crate::sh::Sh;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -28,9 +29,9 @@ pub struct JobBody {
 }
 
 /// Writes the body of an observe request; the list says which resource each ID (its place, from 0) is.
-pub fn observe_body(resources: &[&DesiredResource]) -> (Sh, Vec<Address>) {
-    let addresses = resources.iter().map(|resource| resource.address.clone()).collect();
-    (probe_all(resources.iter().copied()), addresses)
+pub fn observe_body(resources: &[Asked<'_>]) -> (Sh, Vec<Address>) {
+    let addresses = resources.iter().map(|asked| asked.desired.address.clone()).collect();
+    (probe_all(resources.iter().cloned()), addresses)
 }
 
 /// Writes the step file of a host's plan. `machine` is the id that the host shall take if it has none.
@@ -40,7 +41,7 @@ pub fn job_body(plan: &HostPlan, machine: &MachineId) -> JobBody {
     for (number, change, step) in &steps {
         text = step_functions(text, *number, change, step);
     }
-    let probes = planned(plan).into_iter().map(|change| &change.desired);
+    let probes = planned(plan).into_iter().map(|change| Asked::from(&change.desired));
     let text = text
         .code("hf_prologue() {\n:")
         .then(&probe_all(probes))
@@ -99,11 +100,11 @@ fn as_reported(lines: &[String]) -> String {
 }
 
 /// Collects for all resources together, then probes each.
-fn probe_all<'a>(resources: impl Iterator<Item = &'a DesiredResource>) -> Sh {
+fn probe_all<'a>(resources: impl Iterator<Item = Asked<'a>>) -> Sh {
     let resources: Vec<_> = resources.collect();
     let collects: BTreeSet<Collect> = resources
         .iter()
-        .flat_map(|resource| resource.resource.lifecycle().collect())
+        .flat_map(|asked| asked.desired.resource.lifecycle().collect())
         .collect();
     let mut body = Sh::new();
     for collect in &collects {
@@ -119,11 +120,15 @@ fn probe_all<'a>(resources: impl Iterator<Item = &'a DesiredResource>) -> Sh {
     if !collects.is_empty() {
         body = body.code("hf_collect");
     }
-    for (id, resource) in resources.iter().enumerate() {
+    for (id, asked) in resources.iter().enumerate() {
+        let resource = asked.desired;
         let limit_s = (resource.timeout_ms.div_ceil(1000)).clamp(1, CHECK_LIMIT_S);
         body = body
             .call("hf_begin", [id.to_string().as_str(), limit_s.to_string().as_str()])
             .then(&resource.resource.lifecycle().probe());
+        if let Some(foretell) = &asked.foretell {
+            body = body.then(foretell);
+        }
     }
     body
 }

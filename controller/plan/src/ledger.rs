@@ -315,8 +315,10 @@ fn begin_apply(ledger: &mut Ledger, attempt: &AttemptId, step: &IntendedStep, re
         return;
     };
     entry.phase = next;
+    // What is kept rather than undone still stands in the entry when another thing begins its life there.
+    let another = entry.desired.resource.lifecycle().identity() != step.desired.resource.lifecycle().identity();
     entry.desired = step.desired.clone();
-    if step.life == StepLifeKind::Begins && entry.before.is_none() {
+    if step.life == StepLifeKind::Begins && (another || entry.before.is_none()) {
         entry.before = Some(Before {
             life: LifeId::begun_by(attempt, step.index),
             attributes: report.before.clone(),

@@ -24,10 +24,11 @@ use crate::change::{Action, Change, HostPlan, Reason, Refusal, Step};
 use crate::content::Blobs;
 use crate::event::HoldReason;
 use crate::ids::MachineId;
-use crate::ledger::{Ledger, LedgerEntry, Origin};
+use crate::ledger::{Before, Ledger, LedgerEntry, Origin};
 use crate::lifecycle::Phase;
 use crate::observation::{Attributes, JobState, Observation, Platform};
 use crate::resource::{DesiredResource, Lifecycle, Resource, Service, Unsupported};
+use crate::sh::Sh;
 use classify::{Case, Verdict};
 use holdfast_inventory::HostName;
 use std::collections::{BTreeMap, BTreeSet};
@@ -60,18 +61,52 @@ pub enum Mode {
     Drift,
 }
 
+/// A resource that is probed before a host is planned.
+#[derive(Debug, Clone)]
+pub struct Asked<'a> {
+    /// Which.
+    pub desired: &'a DesiredResource,
+    /// The sh that foretells what goes along with the change that may come.
+    pub foretell: Option<Sh>,
+}
+
+impl<'a> From<&'a DesiredResource> for Asked<'a> {
+    fn from(desired: &'a DesiredResource) -> Self {
+        let foretell = None;
+        Self { desired, foretell }
+    }
+}
+
 /// Lists what has to be probed on a host before it can be planned: what is desired, and what the ledger holds
 /// beyond that.
-pub fn to_observe<'a>(desired: &'a [DesiredResource], ledger: &'a Ledger, mode: Mode) -> Vec<&'a DesiredResource> {
-    let in_ledger = ledger.in_order().into_iter().map(|entry| &entry.desired);
+pub fn to_observe<'a>(desired: &'a [DesiredResource], ledger: &'a Ledger, mode: Mode) -> Vec<Asked<'a>> {
+    let in_ledger = ledger.in_order().into_iter();
     match mode {
-        Mode::Drift => in_ledger.collect(),
+        Mode::Drift => in_ledger.map(|entry| Asked::from(&entry.desired)).collect(),
         Mode::Converge => {
             let wanted: BTreeSet<&Address> = desired.iter().map(|resource| &resource.address).collect();
-            desired
-                .iter()
-                .chain(in_ledger.filter(|resource| !wanted.contains(&resource.address)))
-                .collect()
+            let mut managed = Some(undo::managed(desired));
+            let mut foretell = |what: &DesiredResource, before: Option<&Before>| {
+                let sh = what.resource.lifecycle().foretell(before)?;
+                // All read one list, which the first brings.
+                let managed = managed.take().unwrap_or_default();
+                Some(managed.then(&undo::sparing(what, desired)).then(&sh))
+            };
+            let mut asked = Vec::new();
+            for resource in desired {
+                asked.push(Asked {
+                    desired: resource,
+                    foretell: foretell(resource, None),
+                });
+            }
+            for entry in in_ledger.filter(|entry| !wanted.contains(&entry.desired.address)) {
+                let before = entry.before.as_ref();
+                asked.push(Asked {
+                    desired: &entry.desired,
+                    foretell: before.and_then(|before| foretell(&entry.desired, Some(before))),
+                });
+            }
+            asked
         }
     }
 }
@@ -82,7 +117,10 @@ pub fn plan_host(input: &PlanInput<'_>) -> HostPlan {
     draft.refuse_host();
     let desired: Vec<&DesiredResource> = match input.mode {
         Mode::Converge => input.desired.iter().collect(),
-        Mode::Drift => to_observe(&[], input.ledger, Mode::Drift),
+        Mode::Drift => {
+            let asked = to_observe(&[], input.ledger, Mode::Drift);
+            asked.into_iter().map(|asked| asked.desired).collect()
+        }
     };
     if input.mode == Mode::Converge {
         draft.plan_deletes();
@@ -265,11 +303,11 @@ impl<'a> Draft<'a> {
             let message = format!("{}; `holdfast resolve {host} {address}` decides", classify::STUCK);
             self.refuse(Some(address), message);
         }
-        match compile::undo(entry, &self.platform) {
+        match self.undo(entry) {
             Ok(None) => {
                 let why = match entry.origin() {
-                    Origin::Adopted => "it was there before Holdfast",
-                    Origin::Applied => "it has no undo",
+                    Origin::Adopted => "Holdfast found it so, and changed nothing of it",
+                    Origin::Applied => entry.desired.resource.lifecycle().kept_because().unwrap_or_default(),
                 };
                 let reason = Reason::NothingToUndo { why: why.to_owned() };
                 self.push(
@@ -335,7 +373,7 @@ impl<'a> Draft<'a> {
         if matches!(reason, Reason::Tainted | Reason::BecameAnother { .. })
             && let Some(entry) = case.entry
         {
-            steps.extend(compile::undo(entry, &self.platform)?);
+            steps.extend(self.undo(entry)?);
         }
         let observed = self.observed(&case.desired.address);
         steps.push(compile::apply(
@@ -346,6 +384,16 @@ impl<'a> Draft<'a> {
             case.must_run(reason),
         )?);
         Ok(steps)
+    }
+
+    /// Compiles the way back, past what others have.
+    fn undo(&self, entry: &LedgerEntry) -> Result<Option<Step>, Unsupported> {
+        let step = compile::undo(entry, &self.platform)?;
+        let sparing = undo::sparing(&entry.desired, self.input.desired);
+        Ok(step.map(|step| Step {
+            apply: sparing.then(&step.apply),
+            ..step
+        }))
     }
 
     /// Lists what this plan deletes from the very place that `desired` is to take.
@@ -452,13 +500,19 @@ impl<'a> Draft<'a> {
     }
 
     fn change(&self, desired: &DesiredResource, action: Action, reason: Reason, diff: Option<String>) -> Change {
+        let observed = self.observed(&desired.address);
+        let notes = match action {
+            Action::Adopt | Action::Forget | Action::Restart | Action::NoOp => Vec::new(),
+            _ => desired.resource.lifecycle().foretold(&observed),
+        };
         Change {
             address: desired.address.clone(),
             action,
             reason,
             desired: desired.clone(),
-            observed: self.observed(&desired.address),
+            observed,
             diff,
+            notes,
             steps: Vec::new(),
         }
     }
@@ -490,7 +544,11 @@ impl<'a> Draft<'a> {
         plan.fingerprint = crate::job::planned(&plan)
             .iter()
             .enumerate()
-            .flat_map(|(id, change)| change.observed.lines().map(move |line| format!("{id} {line}")))
+            .flat_map(|(id, change)| {
+                // What was foretold is asked for once, and a process more or less makes no plan stale.
+                let found = change.observed.lines().filter(|line| !line.starts_with("undo."));
+                found.map(move |line| format!("{id} {line}"))
+            })
             .collect();
         plan
     }

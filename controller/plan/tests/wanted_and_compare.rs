@@ -3,7 +3,7 @@
 use holdfast_plan::content::Content;
 use holdfast_plan::observation::Attributes;
 use holdfast_plan::resource::{
-    Comparison, Cron, Directory, Ensure, File, Group, Line, Package, Resource, Service, Symlink, User,
+    Comparison, Cron, Directory, Ensure, File, Group, Line, OnUndo, Package, Resource, Service, Symlink, User,
 };
 use proptest::prelude::*;
 
@@ -53,6 +53,7 @@ fn resource() -> impl Strategy<Value = Resource> {
         ensure().prop_map(|ensure| Resource::Package(Package {
             name: "p".to_owned(),
             ensure,
+            undo: OnUndo::Remove,
         })),
         (boolean(), boolean()).prop_map(|(running, enabled)| Resource::Service(Service {
             name: "s".to_owned(),

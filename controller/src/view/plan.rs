@@ -108,6 +108,17 @@ fn piece(change: &Change, view: PlanView) -> Piece {
             shown(change, &difference.desired)
         ));
     }
+    for note in &change.notes {
+        let mark = if note.warning {
+            paint(YELLOW, "! ")
+        } else {
+            String::new()
+        };
+        let line = format!("        {mark}{}\n", one_line(&note.text));
+        // What goes along on one host is no sample of what goes on another.
+        shape.push_str(&line);
+        text.push_str(&line);
+    }
     if let (true, Some(shown)) = (view.diff, &change.diff) {
         shape.extend(shown.lines().filter_map(|line| line.chars().next()));
         text.push_str(&diff::render(shown, "        "));

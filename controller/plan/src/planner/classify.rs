@@ -274,7 +274,7 @@ impl Case<'_> {
         match (&entry.before, reason) {
             // What was undone before it is over.
             (Some(_), Reason::BecameAnother { .. }) => begins(),
-            (Some(_), Reason::Tainted) if entry.desired.resource.lifecycle().has_undo() => begins(),
+            (Some(_), Reason::Tainted) if entry.desired.resource.lifecycle().kept_because().is_none() => begins(),
             (Some(before), _) => StepLife::GoesOn {
                 life: before.life.clone(),
             },
@@ -311,8 +311,8 @@ pub(super) fn same_place(leaving: &Resource, coming: &Resource) -> bool {
         .any(|claim| coming.iter().any(|other| claim.meets(other)))
 }
 
-/// Tells whether a change of `earlier` may change what a probe of `later` finds: it is at the same place, or `later`
-/// lies below it. What comes and goes inside a folder that stays does not.
+/// Tells whether a change of `earlier` may change what a probe of `later` finds: it is at the same place, `later`
+/// lies below it, or `earlier` takes along what it does not claim itself. What comes and goes inside a folder that stays does not.
 pub(super) fn rests_on(later: &Resource, earlier: &Change) -> bool {
     let moves = matches!(earlier.action, Action::Delete | Action::Replace)
         || matches!(earlier.desired.resource, Resource::Symlink(_));
@@ -327,5 +327,7 @@ pub(super) fn rests_on(later: &Resource, earlier: &Change) -> bool {
         StepLife::Ends { was, .. } => was.resource.lifecycle().claims(),
         _ => Vec::new(),
     }));
-    theirs.iter().any(holds)
+    let takes = earlier.desired.resource.lifecycle();
+    let disturbed = || claims.iter().any(|claim| takes.disturbs(&earlier.observed, claim));
+    theirs.iter().any(holds) || (earlier.action != Action::Create && disturbed())
 }

@@ -36,7 +36,7 @@ pub(super) fn apply(
 /// adopted, or its type can't be undone.
 pub(super) fn undo(entry: &LedgerEntry, platform: &Platform) -> Result<Option<Step>, Unsupported> {
     let resource = entry.desired.resource.lifecycle();
-    let Some(before) = entry.before.as_ref().filter(|_| resource.has_undo()) else {
+    let Some(before) = entry.before.as_ref().filter(|_| resource.kept_because().is_none()) else {
         return Ok(None);
     };
     let wanted = resource.restored(&before.attributes, &entry.put);

@@ -1,6 +1,7 @@
 //! The planner's rules, one test each, and properties over them.
 
 mod lives;
+mod packages;
 
 use super::*;
 use crate::change::StepLife;
@@ -9,7 +10,7 @@ use crate::ids::{AttemptId, PlanId, RunId, Timestamp};
 use crate::job::job_body;
 use crate::ledger::LedgerFold;
 use crate::observation::{Facts, JobReport, Observed, StepReport, StepStatus};
-use crate::resource::{Ensure, File, Group, Line, Package, Ready, Script, Service, Symlink};
+use crate::resource::{Ensure, File, Group, Line, OnUndo, Package, Ready, Script, Service, Symlink};
 use proptest::prelude::*;
 
 /// A host as the probes see it, without any sh: a step sets the attributes that it is wanted to show.
@@ -49,7 +50,8 @@ impl Host {
     }
 
     fn observation(&self, desired: &[DesiredResource], mode: Mode) -> Observation {
-        let resources = to_observe(desired, &self.ledger, mode).into_iter().map(|resource| {
+        let resources = to_observe(desired, &self.ledger, mode).into_iter().map(|asked| {
+            let resource = asked.desired;
             let observed = Observed {
                 attributes: self.probe(resource),
                 text: None,
@@ -251,6 +253,7 @@ fn package() -> DesiredResource {
         Resource::Package(Package {
             name,
             ensure: Ensure::Present,
+            undo: OnUndo::Remove,
         }),
     )
 }

@@ -2,7 +2,32 @@
 
 use crate::graph;
 use crate::ledger::LedgerEntry;
-use crate::resource::Claim;
+use crate::resource::{Claim, ClaimKind, DesiredResource};
+use crate::sh::Sh;
+
+/// Lists the paths that stay managed, one a line.
+pub(super) fn managed(desired: &[DesiredResource]) -> Sh {
+    let claims = desired.iter().flat_map(|other| other.resource.lifecycle().claims());
+    let paths: Vec<String> = claims
+        .filter(|claim| claim.kind == ClaimKind::Path)
+        .map(|claim| claim.name)
+        .collect();
+    Sh::new().set("managed", &paths.join("\n"))
+}
+
+/// Tells the undo of a resource what it has to spare: what others that stay have of the same sort.
+pub(super) fn sparing(leaving: &DesiredResource, desired: &[DesiredResource]) -> Sh {
+    let Some(kind) = leaving.resource.lifecycle().spares() else {
+        return Sh::new();
+    };
+    let others = desired.iter().filter(|other| other.address != leaving.address);
+    let names: Vec<String> = others
+        .flat_map(|other| other.resource.lifecycle().claims())
+        .filter(|claim| claim.kind == kind)
+        .map(|claim| claim.name)
+        .collect();
+    Sh::new().set("spared", &names.join(" "))
+}
 
 /// Orders the entries that leave, given in the order in which they entered. `runs_on` tells of each whether it is a
 /// service that goes on running: that one comes after what it restarts on, since it has to learn what came back.

@@ -16,7 +16,9 @@ mod symlink;
 mod user;
 
 use crate::address::{Address, ResourceType};
+use crate::change::Note;
 use crate::content::Content;
+use crate::ledger::Before;
 use crate::observation::{Attributes, Platform};
 use crate::sh::Sh;
 use serde::{Deserialize, Serialize};
@@ -26,7 +28,7 @@ pub use directory::Directory;
 pub use file::File;
 pub use group::Group;
 pub use line::Line;
-pub use package::Package;
+pub use package::{OnUndo, Package};
 pub use script::Script;
 pub use service::Service;
 pub use symlink::Symlink;
@@ -110,9 +112,31 @@ pub trait Lifecycle {
     /// The lines that the probe must show once *before* is back (empty: nothing is checked, and the sh always runs).
     fn restored(&self, before: &Attributes, put: &Attributes) -> Vec<String>;
 
-    /// Whether anything can be undone at all (a script without `undo` can't).
-    fn has_undo(&self) -> bool {
-        true
+    /// Why nothing of it is ever undone, in a few words (a script without `undo`, a package that is kept).
+    fn kept_because(&self) -> Option<&'static str> {
+        None
+    }
+
+    /// Of which sort of things the undo has to spare those that others have: it finds their names in `$spared`.
+    fn spares(&self) -> Option<ClaimKind> {
+        None
+    }
+
+    /// The sh that foretells, while the host is observed, what would go along: with the undo of what was there `before`,
+    /// or with what is desired. `$managed` lists the paths that others have, one a line. It reports `hf_attr undo.KEY VALUE`, changes nothing, and no fingerprint has its words.
+    fn foretell(&self, _undone: Option<&Before>) -> Option<Sh> {
+        None
+    }
+
+    /// Whether taking it away may change what another has, though it claims nothing of that itself; what was foretold of
+    /// it was `observed`.
+    fn disturbs(&self, _observed: &Attributes, _claim: &Claim) -> bool {
+        false
+    }
+
+    /// What the plan says of that.
+    fn foretold(&self, _observed: &Attributes) -> Vec<Note> {
+        Vec::new()
     }
 
     /// What this resource has for itself on its host. Two that share a claim can't both be there, and one that comes

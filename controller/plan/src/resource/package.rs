@@ -1,11 +1,17 @@
 //! `package`: a package of the host's package manager.
 //!
-//! An install may bring other packages along. Which ones is found out by comparing the list of installed packages
-//! before and after, so that the undo takes away exactly those, and none that something else needs by now.
+//! An install may bring other packages along. What each transaction of ours brings is written down by that transaction,
+//! in the folder of the life, so that the undo takes away those alone, and none that a person asked for or that something
+//! else needs by now. Configuration and data stay, unless the blueprint says `undo = "purge"`.
+
+mod apt;
+mod dnf;
 
 use super::compare::{Wanted, nothing_said};
 use super::{Claim, ClaimKind, Collect, Comparison, Ensure, Lifecycle, Unsupported};
 use crate::address::ResourceType;
+use crate::change::Note;
+use crate::ledger::Before;
 use crate::observation::{Attributes, PackageManager, Platform};
 use crate::sh::Sh;
 use serde::{Deserialize, Serialize};
@@ -17,7 +23,29 @@ pub struct Package {
     pub name: String,
     /// Whether it shall be installed.
     pub ensure: Ensure,
+    /// What is done with it when it leaves the blueprint.
+    #[serde(default)]
+    pub undo: OnUndo,
 }
+
+/// What becomes of an installed package once it leaves the blueprint.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnUndo {
+    /// It is removed; its configuration and data stay.
+    #[default]
+    Remove,
+    /// It is removed with its configuration, and whatever its own scripts take along: of a database, the data.
+    Purge,
+    /// It stays, and is forgotten.
+    Keep,
+}
+
+/// Packages that one undo may take along before the plan warns: what a service of its own brings is rarely more.
+const GOING_MAX: usize = 20;
+
+/// Packages that a note names: a line that wraps tells less.
+const NAMED_MAX: usize = 6;
 
 impl Package {
     fn wanted_attributes(&self) -> Wanted {
@@ -33,14 +61,31 @@ impl Package {
     /// The sh for the host's package manager: what both share, then the part given.
     fn with_manager(&self, platform: &Platform, apt: &'static str, dnf: &'static str) -> Result<Sh, Unsupported> {
         let (library, part) = match platform.package_manager {
-            PackageManager::Apt => (APT, apt),
-            PackageManager::Dnf => (DNF, dnf),
+            PackageManager::Apt => (apt::LIBRARY, apt),
+            PackageManager::Dnf => (dnf::LIBRARY, dnf),
             PackageManager::None => return Err(Unsupported::NoPackageManager),
         };
         if !platform.root {
             return Err(Unsupported::NeedsRoot("package"));
         }
-        Ok(Sh::new().set("name", &self.name).code(library).code(part))
+        Ok(Sh::new()
+            .set("name", &self.name)
+            .code(library)
+            .code(HAND_OVER)
+            .code(part))
+    }
+
+    /// Says in words what dpkg was doing when it was interrupted, unless it was Holdfast's own doing: that one goes on.
+    fn half_done(&self, observed: &Attributes) -> Option<String> {
+        let state = observed.get("installed")?;
+        if matches!(state, "yes" | "no") || observed.get("unfinished").is_some() {
+            return None;
+        }
+        let name = &self.name;
+        Some(format!(
+            "package {name} is `{state}`: dpkg is at work on the host, or was interrupted; run `dpkg --configure -a` there \
+             (and `apt-get -f install`, if that does not help), then plan again"
+        ))
     }
 }
 
@@ -61,7 +106,14 @@ impl Lifecycle for Package {
         if observed.get("manager") == Some("none") {
             return Comparison::Refused(Unsupported::NoPackageManager.to_string());
         }
+        if let Some(message) = self.half_done(observed) {
+            return Comparison::Refused(message);
+        }
         match (self.ensure, observed.get("installed")) {
+            (Ensure::Absent, Some("yes")) if observed.get("held").is_some() => Comparison::Refused(format!(
+                "package {name} is on hold; run `apt-mark unhold {name}` on the host if it may go, or take the resource out",
+                name = self.name
+            )),
             (_, None) => nothing_said(),
             (Ensure::Present, Some("no")) => Comparison::Absent,
             _ => self.wanted_attributes().compare(observed),
@@ -73,23 +125,23 @@ impl Lifecycle for Package {
     }
 
     fn capture(&self) -> Sh {
-        Sh::new().code(CAPTURE)
+        Sh::new().set("name", &self.name).code(CAPTURE)
     }
 
     fn apply(&self, platform: &Platform) -> Result<Sh, Unsupported> {
         match self.ensure {
-            Ensure::Present => self.with_manager(platform, APT_INSTALL, DNF_INSTALL),
-            Ensure::Absent => self.with_manager(platform, APT_REMOVE, DNF_REMOVE),
+            Ensure::Present => self.with_manager(platform, apt::INSTALL, dnf::INSTALL),
+            Ensure::Absent => self.with_manager(platform, apt::REMOVE, dnf::REMOVE),
         }
     }
 
     fn restore(&self, before: &Attributes, _put: &Attributes, platform: &Platform) -> Result<Sh, Unsupported> {
         let sh = match before.get("installed") {
-            Some("yes") => self.with_manager(platform, APT_UNDO_REMOVE, DNF_UNDO_REMOVE)?,
-            _ => self.with_manager(platform, APT_UNDO_INSTALL, DNF_UNDO_INSTALL)?,
+            Some("yes") => self.with_manager(platform, apt::UNDO_REMOVE, dnf::UNDO_REMOVE)?,
+            _ => self.with_manager(platform, apt::UNDO_INSTALL, dnf::UNDO_INSTALL)?,
         };
         Ok(Sh::new()
-            .set("was_installed", before.get("installed").unwrap_or_default())
+            .set("on_undo", self.undo.word())
             .set("was_version", before.get("version").unwrap_or_default())
             .then(&sh))
     }
@@ -104,6 +156,91 @@ impl Lifecycle for Package {
         Wanted::default().matching(before, &["installed"]).lines()
     }
 
+    fn kept_because(&self) -> Option<&'static str> {
+        (self.undo == OnUndo::Keep).then_some("its `undo` is \"keep\"")
+    }
+
+    fn spares(&self) -> Option<ClaimKind> {
+        Some(ClaimKind::Package)
+    }
+
+    fn foretell(&self, undone: Option<&Before>) -> Option<Sh> {
+        let (life, question) = match undone {
+            Some(before) if before.attributes.get("installed") == Some("yes") => return None,
+            Some(_) if self.undo == OnUndo::Keep => return None,
+            Some(before) => (before.life.as_str(), "foresee || exit 0"),
+            None if self.ensure == Ensure::Absent => ("", "foresee_absent || exit 0"),
+            None => return None,
+        };
+        // In a shell of its own: what it names must not meet the names of others.
+        Some(
+            Sh::new()
+                .code("(")
+                .set("name", &self.name)
+                .set("life", life)
+                .code("hf_before=$hf_state/before/$life")
+                .code("case $hf_pm in\napt)")
+                .code(apt::LIBRARY)
+                .code(";;\ndnf)")
+                .code(dnf::LIBRARY)
+                .code(";;\n*) exit 0 ;;\nesac")
+                .code(FORETELL)
+                .code(question)
+                .code("tell\n)"),
+        )
+    }
+
+    fn disturbs(&self, observed: &Attributes, claim: &Claim) -> bool {
+        // Files that it owns go with it; what its scripts wipe when it is purged is known to nobody.
+        let purges = self.undo == OnUndo::Purge && self.ensure == Ensure::Present;
+        let owns = || {
+            let shares = observed.0.iter().filter(|(key, _)| key.starts_with("undo.shares."));
+            shares.into_iter().any(|(_, path)| *path == claim.name)
+        };
+        claim.kind == ClaimKind::Path && (purges || owns())
+    }
+
+    fn foretold(&self, observed: &Attributes) -> Vec<Note> {
+        let said = |key: &str| observed.get(key).unwrap_or_default();
+        let going: Vec<&str> = said("undo.going").split_whitespace().collect();
+        let mut notes = Vec::new();
+        if !said("undo.strangers").is_empty() {
+            let needed = some_of(&said("undo.strangers").split_whitespace().collect::<Vec<_>>());
+            return vec![Note::tells(format!("{} stays: needed by {needed}", self.name))];
+        }
+        if going.is_empty() {
+            return notes;
+        }
+        notes.push(Note::tells(match self.undo {
+            OnUndo::Purge if self.ensure == Ensure::Present => {
+                format!("purges {}, with their configuration and data", some_of(&going))
+            }
+            _ => format!("removes {}; configuration and data stay", some_of(&going)),
+        }));
+        if !said("undo.kept").is_empty() {
+            let kept: Vec<&str> = said("undo.kept").split_whitespace().collect();
+            notes.push(Note::tells(format!(
+                "{} came with it and stay: needed by others",
+                some_of(&kept)
+            )));
+        }
+        if going.len() > GOING_MAX {
+            notes.push(Note::warns(format!("{} packages go", going.len())));
+        }
+        if !said("undo.running").is_empty() {
+            notes.push(Note::warns(format!(
+                "in use, processes run from it: {}",
+                said("undo.running")
+            )));
+        }
+        if said("undo.sshd") == "yes" {
+            notes.push(Note::warns(
+                "the SSH server that runs on the host belongs to it: the host may be out of reach afterwards",
+            ));
+        }
+        notes
+    }
+
     fn claims(&self) -> Vec<Claim> {
         vec![Claim::whole(ClaimKind::Package, &self.name)]
     }
@@ -113,10 +250,31 @@ impl Lifecycle for Package {
     }
 }
 
-// `packages` holds one `NAME STATE` a line, sorted: the whole database, some ten kilobytes.
+impl OnUndo {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Remove => "remove",
+            Self::Purge => "purge",
+            Self::Keep => "keep",
+        }
+    }
+}
+
+fn some_of(names: &[&str]) -> String {
+    if names.len() <= NAMED_MAX {
+        return names.join(", ");
+    }
+    format!("{} and {} more", names[..NAMED_MAX].join(", "), names.len() - NAMED_MAX)
+}
+
+// `packages` holds one `NAME STATE` a line, sorted: the whole database, some ten kilobytes. `marks` names the package if it
+// is there as a dependency of others only.
 const CAPTURE: &str = r#"
 case $hf_pm in
-apt) dpkg-query -W -f '${binary:Package} ${Status}\n' ;;
+apt)
+  dpkg-query -W -f '${binary:Package} ${Status}\n'
+  apt-mark showauto "$name" >"$hf_before/marks" 2>/dev/null
+  ;;
 dnf) rpm -qa --qf '%{NAME}.%{ARCH} install ok installed\n' ;;
 *) hf_die "the host has neither apt nor dnf" ;;
 esac >"$hf_before/listed" || hf_die "cannot list the packages of the host"
@@ -126,151 +284,50 @@ hf_digest_one "$hf_before/packages"
 printf '%s\n' "packages $hf_digest" >"$hf_before/meta" || hf_die "cannot write $hf_before/meta"
 "#;
 
-// What both parts of apt share. dpkg asks nothing, keeps configuration files that were changed, and waits a minute for
-// its lock, because unattended upgrades hold it for so long on a healthy host.
-const APT: &str = r#"
-DEBIAN_FRONTEND=noninteractive
-export DEBIAN_FRONTEND
-apt_get() {
-  apt-get -y -o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold -o DPkg::Lock::Timeout=60 "$@"
-}
-listed() {
-  dpkg-query -W -f '${binary:Package} ${Status}\n' | sort -u
-}
-going() {
-  apt-get -s "$@" | awk '$1 == "Remv" || $1 == "Purg" { print $2 }'
-}
-others() {
-  going "$@" | awk '
-    BEGIN { while ((getline text < ENVIRON["ours"]) > 0) { sub(/:.*/, "", text); mine[text] = 1 } }
-    { sub(/:.*/, ""); if (!($0 in mine)) printf " %s", $0 }'
+// hand_over NAMES: what we brought and others need by now goes with the last of ours that needs it: every other life of a
+// package learns of it.
+const HAND_OVER: &str = r#"
+hand_over() {
+  for other in "$hf_state"/before/*/packages; do
+    other=${other%/packages}
+    if [ -d "$other" ] && [ "$other" != "$hf_before" ]; then
+      printf '%s\n' "$@" >>"$other/added"
+    fi
+  done
 }
 "#;
 
-const APT_INSTALL: &str = r#"
-set -- /var/lib/apt/lists/*_Packages*
-[ -e "$1" ] || apt_get -q update || hf_die "apt-get update failed and the host has no package lists"
-apt_get -q --no-install-recommends install -- "$name"
-code=$?
-if [ "$code" -ne 0 ]; then
-  if ! apt-cache show -- "$name" >/dev/null 2>&1; then
-    hf_die "apt knows no package $name; if the package lists are old, run apt-get update first, as a script resource"
-  fi
-  hf_die "apt-get install $name ended with $code"
-fi
-listed >"$hf_before/now" && comm -13 "$hf_before/packages" "$hf_before/now" |
-  awk '$NF == "installed" { print $1 }' >>"$hf_before/added" || hf_die "cannot write $hf_before/added"
-rm -f "$hf_before/now"
-"#;
-
-// Known by now and needed by nothing else: purged, except what had left configuration behind before we came.
-const APT_UNDO_INSTALL: &str = r#"
-[ -e "$hf_before/packages" ] || hf_die "what was installed before is lost: $hf_before/packages"
-: >>"$hf_before/added"
-dpkg-query -W -f '${binary:Package} ${Status}\n' | awk '$NF == "installed" { print $1 }' | sort -u >"$hf_before/now"
-# dpkg names some with their architecture. The install may have died before it wrote down what it added.
-export name
-awk '{ bare = $0; sub(/:.*/, "", bare) } bare "" == ENVIRON["name"] "" || $0 "" == ENVIRON["name"] ""' \
-  "$hf_before/now" >>"$hf_before/added"
-sort -u "$hf_before/added" | comm -12 - "$hf_before/now" >"$hf_before/ours" || hf_die "cannot write $hf_before/ours"
-ours=$hf_before/ours
-export ours
-set -f
-set -- $(cat "$ours")
-[ "$#" -gt 0 ] || exit 0
-blocked=$(others remove -- "$@")
-if [ -n "$blocked" ]; then
-  printf '%s\n' "$name" >"$hf_before/ours"
-  blocked=$(others remove -- "$name")
-  if [ -n "$blocked" ]; then
-    hf_left "package $name is kept: needed by$blocked"
-    exit 0
-  fi
-  hf_left "packages that came with $name are kept: others need them by now"
-  set -- "$name"
-fi
-residual=
-for package; do
-  if grep -F -x -e "$package deinstall ok config-files" "$hf_before/packages" >/dev/null; then
-    residual="$residual $package"
-  fi
-done
-if [ -n "$residual" ]; then
-  apt_get -q remove -- $residual || hf_die "apt-get remove$residual failed"
-fi
-purge=
-for package; do
-  case " $residual " in
-  *" $package "*) ;;
-  *) purge="$purge $package" ;;
+// tell: reports what was foreseen, and which programs of it run. Programs are compared without /usr, since /bin may be a
+// link into it.
+const FORETELL: &str = r#"
+tell() {
+  [ -n "$going$strangers" ] || return 0
+  hf_attr undo.going "$(printf '%s ' $going)"
+  [ -z "$strangers" ] || hf_attr undo.strangers "$strangers"
+  [ -z "$kept" ] || hf_attr undo.kept "$(printf '%s ' $kept)"
+  running=$({
+    owned $going
+    ls -l /proc/[0-9]*/exe 2>/dev/null | sed -n 's:.*/proc/\([0-9]*\)/exe -> \(.*\):\1 \2:p'
+  } | awk '
+    /^\// { sub(/^\/usr/, ""); has[$0] = 1; next }
+    { sub(/^[0-9]* /, ""); sub(/ \(deleted\)$/, ""); sub(/^\/usr/, "") }
+    $0 != "" && $0 in has { if (!count[$0]++) order[++n] = $0 }
+    END { for (i = 1; i <= n && i <= 6; i++) { p = order[i]; sub(/.*\//, "", p); printf "%s%s (%d)", (i > 1 ? ", " : ""), p, count[order[i]] } }')
+  shares=$(owned $going | managed=$managed awk '
+    BEGIN { n = split(ENVIRON["managed"], list, "\n"); for (i = 1; i <= n; i++) if (list[i] != "") has[list[i]] = 1 }
+    $0 in has && !seen[$0]++')
+  number=0
+  while [ -n "$shares" ]; do
+    number=$((number + 1))
+    hf_attr "undo.shares.$number" "${shares%%"$hf_nl"*}"
+    case $shares in
+    *"$hf_nl"*) shares=${shares#*"$hf_nl"} ;;
+    *) shares= ;;
+    esac
+  done
+  [ -z "$running" ] || hf_attr undo.running "$running"
+  case ", $running" in
+  *", sshd ("* | *", dropbear ("*) hf_attr undo.sshd yes ;;
   esac
-done
-[ -z "$purge" ] || apt_get -q purge -- $purge || hf_die "apt-get purge$purge failed"
-"#;
-
-const APT_REMOVE: &str = r#"
-printf '%s\n' "$name" >"$hf_before/ours"
-ours=$hf_before/ours
-export ours
-blocked=$(others remove -- "$name")
-[ -z "$blocked" ] || hf_die "removing $name would remove$blocked too; declare those absent first"
-apt_get -q remove -- "$name" || hf_die "apt-get remove $name failed"
-"#;
-
-const APT_UNDO_REMOVE: &str = r#"
-if [ "$was_installed" = yes ]; then
-  apt_get -q --no-install-recommends --allow-downgrades install -- "$name=$was_version" ||
-    apt_get -q --no-install-recommends install -- "$name" || hf_die "apt-get install $name failed"
-fi
-"#;
-
-// yum knows the same words; weak dependencies came with dnf.
-const DNF: &str = r#"
-if hf_have dnf; then
-  dnf_do() { dnf -y -q --setopt=install_weak_deps=False --setopt=clean_requirements_on_remove=False "$@"; }
-else
-  dnf_do() { yum -y -q --setopt=clean_requirements_on_remove=0 "$@"; }
-fi
-listed() {
-  rpm -qa --qf '%{NAME}.%{ARCH} install ok installed\n' | sort -u
 }
-"#;
-
-const DNF_INSTALL: &str = r#"
-dnf_do install "$name" || hf_die "dnf install $name failed; is a repository that has it enabled?"
-listed >"$hf_before/now" && comm -13 "$hf_before/packages" "$hf_before/now" |
-  awk '{ print $1 }' >>"$hf_before/added" || hf_die "cannot write $hf_before/added"
-rm -f "$hf_before/now"
-"#;
-
-const DNF_UNDO_INSTALL: &str = r#"
-[ -e "$hf_before/packages" ] || hf_die "what was installed before is lost: $hf_before/packages"
-: >>"$hf_before/added"
-rpm -q --qf '%{NAME}.%{ARCH}\n' -- "$name" 2>/dev/null | grep -F -v ' ' >>"$hf_before/added"
-listed | awk '{ print $1 }' >"$hf_before/now"
-sort -u "$hf_before/added" | comm -12 - "$hf_before/now" >"$hf_before/ours" || hf_die "cannot write $hf_before/ours"
-set -f
-set -- $(cat "$hf_before/ours")
-[ "$#" -gt 0 ] || exit 0
-if ! rpm -e --test -- "$@" >/dev/null 2>&1; then
-  if ! blocked=$(rpm -e --test -- "$name" 2>&1); then
-    hf_left "package $name is kept: $(printf '%s' "$blocked" | tr '\n' ' ')"
-    exit 0
-  fi
-  hf_left "packages that came with $name are kept: others need them by now"
-  set -- "$name"
-fi
-dnf_do remove "$@" || hf_die "dnf remove $* failed"
-"#;
-
-const DNF_REMOVE: &str = r#"
-blocked=$(rpm -e --test -- "$name" 2>&1) ||
-  hf_die "removing $name would break others; declare those absent first: $(printf '%s' "$blocked" | tr '\n' ' ')"
-dnf_do remove "$name" || hf_die "dnf remove $name failed"
-"#;
-
-const DNF_UNDO_REMOVE: &str = r#"
-if [ "$was_installed" = yes ]; then
-  dnf_do install "$name-$was_version" || dnf_do install "$name" || hf_die "dnf install $name failed"
-fi
 "#;

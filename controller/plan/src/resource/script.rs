@@ -96,8 +96,8 @@ impl Lifecycle for Script {
         self.name.clone()
     }
 
-    fn has_undo(&self) -> bool {
-        self.undo.is_some()
+    fn kept_because(&self) -> Option<&'static str> {
+        self.undo.is_none().then_some("it has no undo")
     }
 
     fn contents(&self) -> Vec<&Content> {
