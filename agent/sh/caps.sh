@@ -114,24 +114,41 @@ hf_digest_set() {
   esac
 }
 
-# hf_stat_one PATH: sets hf_type (file directory symlink other absent), hf_mode (4 digits), hf_owner, hf_group,
-# hf_uid, hf_gid, hf_size, hf_links. Links are not followed.
+# hf_stat_one PATH: sets hf_type (file directory symlink other absent unknown), hf_mode (4 digits), hf_owner, hf_group,
+# hf_uid, hf_gid, hf_size, hf_links. Links are not followed. Of what can't be looked at hf_trouble says why.
 hf_stat_one() {
   [ -n "${hf_caps_done:-}" ] || hf_caps
+  hf_trouble=
   case $hf_stat_kind in
-  c) hf_line=$(stat -c "$hf_stat_format" "$1" 2>/dev/null) || hf_line= ;;
-  f) hf_line=$(stat -f "$hf_stat_format" "$1" 2>/dev/null) || hf_line= ;;
+  c | f)
+    if ! hf_line=$(stat "-$hf_stat_kind" "$hf_stat_format" "$1" 2>&1); then
+      hf_stat_failed "$hf_line"
+      hf_line=
+    fi
+    ;;
   *) hf_stat_ls "$1" ;;
   esac
   hf_stat_read "$hf_line"
 }
 
-# Reads one line of hf_stat_format into the variables; an empty line means absent.
+# hf_stat_failed WORDS: only these two mean that nothing is there; a closed folder or a dead disk hides what is.
+hf_stat_failed() {
+  case $1 in
+  *': No such file or directory' | *': Not a directory') hf_trouble= ;;
+  *) hf_trouble=${1:-the tool that looks at files said nothing} ;;
+  esac
+}
+
+# Reads one line of hf_stat_format into the variables; an empty line means absent, or unknown if there was trouble.
 hf_stat_read() {
   hf_type=absent hf_mode= hf_owner= hf_group= hf_uid= hf_gid= hf_size= hf_links=
-  [ -n "$1" ] || return 0
-  hf_split "$hf_tab" "$1"
+  if [ -n "$1" ]; then
+    hf_split "$hf_tab" "$1"
+  elif [ -n "$hf_trouble" ]; then
+    hf_type=unknown
+  fi
 }
+hf_trouble=
 
 # hf_split SEPARATOR LINE: splits and hands the fields to hf_stat_fields.
 hf_split() {
@@ -165,8 +182,12 @@ hf_stat_fields() {
 
 # The same line from ls, where stat is missing or of an unknown kind.
 hf_stat_ls() {
-  hf_line=$(ls -ldn "$1" 2>/dev/null) || hf_line=
-  [ -n "$hf_line" ] || return 0
+  hf_trouble=
+  if ! hf_line=$(ls -ldn "$1" 2>&1); then
+    hf_stat_failed "$hf_line"
+    hf_line=
+    return 0
+  fi
   hf_names=$(ls -ld "$1" 2>/dev/null) || hf_names=$hf_line
   hf_ifs=$IFS
   IFS=" $hf_tab$hf_nl"

@@ -1,256 +1,309 @@
-# What steps do to paths: capture, replace, own, put back. Only jobs carry this file; probes never do.
-# Every function ends the step (hf_die) rather than go on after a failure.
+# What steps do to paths: capture, replace, own, edit, remove. Only jobs carry this file; probes never do. Every function
+# ends the step (hf_die) rather than go on after a failure. Those named hf_X_here work where hf_go went.
 
-# hf_keep PATH: captures what stands at a path into $hf_before: `meta`, and `content` if it is a file.
+# hf_keep PATH: captures what stands at a path into $hf_before: `meta`, and `content` if it is a file. It has to be what
+# the probe saw: else what is captured here and what was reported there would be put together at an undo.
 hf_keep() {
-  hf_stat_one "$1"
-  hf_digest= hf_target=
+  hf_go "$1"
+  hf_digest='' hf_target=''
   case $hf_type in
   file)
-    cp -p "$1" "$hf_before/content" || hf_die "cannot keep a copy of $1 in $hf_before"
+    hf_hold
+    hf_copy "$hf_held" "$hf_before/content" || hf_fail "cannot keep a copy of $1 in $hf_before"
     hf_digest_one "$hf_before/content"
+    hf_keep_same mode "$hf_mode" "$hf_mode"
+    hf_keep_same owner "$hf_owner" "$hf_uid"
+    hf_keep_same group "$hf_group" "$hf_gid"
+    hf_keep_same digest "$hf_digest" "$hf_digest"
     ;;
-  symlink) hf_link_one "$1" ;;
+  symlink) hf_link_one "$hf_here" ;;
   esac
-  printf '%s\n' "type $hf_type" "mode $hf_mode" "owner $hf_owner" "group $hf_group" "digest $hf_digest" \
-    "target $hf_target" >"$hf_before/meta" || hf_die "cannot write $hf_before/meta"
+  printf '%s\n' "type $hf_type" "mode $hf_mode" "owner $hf_owner" "group $hf_group" "uid $hf_uid" \
+    "gid $hf_gid" "digest $hf_digest" "target $hf_target" >"$hf_before/meta" || hf_fail "cannot write $hf_before/meta"
+  hf_leave
 }
 
-# hf_parent PATH: the folder it lies in has to be there.
-hf_parent() {
-  hf_folder=${1%/*}
-  [ -n "$hf_folder" ] || hf_folder=/
-  [ -d "$hf_folder" ] || hf_die "parent directory $hf_folder is missing; declare directory.$hf_folder"
+# hf_keep_same KEY VALUE OTHER-FORM: against what the step's probe reported, where it reported that.
+hf_keep_same() {
+  case "$hf_nl${hf_shown:-}" in
+  *"${hf_nl}$1 $2$hf_nl"* | *"${hf_nl}$1 $3$hf_nl"*) ;;
+  *"${hf_nl}$1 "*) hf_fail "$hf_go_path was changed by others while it was looked at: $1 is $2 now; nothing was changed" ;;
+  esac
 }
 
 # hf_own PATH MODE OWNER GROUP: sets what is given (empty: leave it), and only where it differs.
 hf_own() {
-  hf_stat_one "$1"
-  case $3 in
-  '' | "$hf_owner" | "$hf_uid") ;;
-  *) chown "$3" "$1" || hf_die "cannot make $3 the owner of $1" ;;
+  hf_go "$1"
+  hf_own_here "$2" "$3" "$4"
+  hf_leave
+}
+
+hf_own_from=
+
+hf_own_here() {
+  hf_own_mode=$1 hf_own_owner=$2 hf_own_group=$3
+  case $hf_own_mode in
+  ???) hf_own_mode=0$hf_own_mode ;;
   esac
-  case $4 in
-  '' | "$hf_group" | "$hf_gid") ;;
-  *) chgrp "$4" "$1" || hf_die "cannot make $4 the group of $1" ;;
+  case $hf_own_owner in
+  "$hf_owner" | "$hf_uid") hf_own_owner= ;;
   esac
-  [ -n "$2" ] || return 0
-  # chown takes setuid and setgid away, so the mode comes last; chmod by number keeps them on directories.
-  [ "$hf_type" != directory ] || chmod u-s,g-s "$1" || hf_die "cannot set the mode of $1"
-  chmod "$2" "$1" || hf_die "cannot set the mode of $1"
+  case $hf_own_group in
+  "$hf_group" | "$hf_gid") hf_own_group= ;;
+  esac
+  if [ "$hf_own_mode" = "$hf_mode" ] && [ -z "$hf_own_owner$hf_own_group" ]; then
+    hf_own_mode=
+  fi
+  [ -n "$hf_own_mode$hf_own_owner$hf_own_group" ] || return 0
+  case $hf_go_way,$hf_type in
+  shared,file)
+    # Whoever has it open for writing would write into what is not his any more: so it becomes a file of its own. What a
+    # user calls his may be another name of a file that is not: where we have the bytes they are ours, else his own.
+    hf_hold
+    [ -n "$hf_own_from" ] || [ "$hf_uid" = "$hf_go_user" ] ||
+      hf_fail "$hf_go_path belongs to $hf_owner, in a folder that ${hf_go_owner:-others} can write; set its owner and mode by hand"
+    hf_put_here "${hf_own_from:-$hf_held}" "$hf_own_mode" "$hf_own_owner" "$hf_own_group"
+    ;;
+  shared,directory)
+    hf_own_enter
+    hf_own_one . "$hf_go_path"
+    ;;
+  own,*) hf_own_one "$hf_here" "$hf_go_path" ;;
+  *) hf_fail "$hf_go_path is a $hf_type: it has no mode and owner to set" ;;
+  esac
+}
+
+# hf_own_enter: a directory in a folder of others is entered, and then changed as `.`.
+hf_own_enter() {
+  cd -P "$hf_here" || hf_fail "cannot enter $hf_go_path"
+  hf_pwd
+  [ "$hf_real" = "$hf_go_path" ] || hf_fail "$hf_go_path was replaced by others while its owner and mode were to be set; nothing was changed"
+}
+
+# hf_own_one NAME PATH: sets hf_own_owner, hf_own_group and hf_own_mode, as far as they are given.
+hf_own_one() {
+  hf_own_caps=
+  if [ -n "$hf_own_owner$hf_own_group" ]; then
+    # The kernel takes a file's capabilities away when its owner changes.
+    if [ "$hf_type" = file ] && hf_have getcap && hf_have setcap; then
+      hf_more_caps "$1"
+      hf_own_caps=$hf_caps_of
+    fi
+    chown -h "$hf_own_owner${hf_own_group:+:$hf_own_group}" "$1" || hf_fail "cannot make $hf_own_owner${hf_own_group:+:$hf_own_group} the owner of $2"
+    [ -z "$hf_own_caps" ] || setcap "$hf_own_caps" "$1" || hf_fail "cannot give $2 its capabilities back: $hf_own_caps"
+    # chown took setuid and setgid away.
+    [ -n "$hf_own_mode" ] || hf_own_mode=$hf_mode
+  fi
+  [ -n "$hf_own_mode" ] || return 0
+  # chmod by number keeps these on directories.
+  case $hf_type,$hf_mode in
+  directory,0*) ;;
+  directory,*) chmod u-s,g-s "$1" || hf_fail "cannot set the mode of $2" ;;
+  esac
+  chmod "$hf_own_mode" "$1" || hf_fail "cannot set the mode of $2"
+}
+
+# hf_file SHA256 CRC:BYTES PATH MODE OWNER GROUP: makes PATH a file with the content of a blob. The same bytes stay where
+# they are: then only mode and owner are set, and hard links do not matter.
+hf_file() {
+  hf_go "$3"
+  hf_digest=
+  if [ "$hf_type" = file ]; then
+    hf_hold
+    hf_digest_one "$hf_held"
+  fi
+  case $hf_digest in
+  "sha256:$1" | "cksum:$2")
+    hf_own_from=$hf_blobs/$1
+    hf_own_here "$4" "$5" "$6"
+    hf_own_from=
+    ;;
+  *) hf_put_here "$hf_blobs/$1" "$4" "$5" "$6" ;;
+  esac
+  hf_leave
 }
 
 # hf_put SOURCE PATH MODE OWNER GROUP: makes PATH a copy of SOURCE. What is not given stays as it is; a new file is
-# 0644. The file appears at once and whole: it is written beside PATH and moved over it.
+# 0644. The file appears at once and whole. $hf_validate, if it is set, is sh that has to content itself with it first.
 hf_put() {
-  hf_parent "$2"
-  hf_stat_one "$2"
-  hf_put_mode=${3:-0644} hf_put_owner=$4 hf_put_group=$5 hf_put_old=
+  hf_go "$2"
+  hf_put_here "$1" "$3" "$4" "$5"
+  hf_leave
+}
+
+hf_put_here() {
+  hf_put_here_from=$1 hf_put_here_mode=$2 hf_put_here_owner=$3 hf_put_here_group=$4 hf_put_here_like=${hf_put_like:-}
+  hf_parent
+  case $hf_type in
+  file | symlink) hf_hold ;;
+  esac
   case $hf_type in
   file)
-    [ "$hf_links" -le 1 ] || hf_die "$2 has $hf_links hard links; replacing it would leave its other names as they are"
-    hf_put_old=$2
-    [ -n "$3" ] || hf_put_mode=$hf_mode
-    [ -n "$4" ] || hf_put_owner=$hf_uid
-    [ -n "$5" ] || hf_put_group=$hf_gid
+    [ "$hf_links" -le 1 ] ||
+      hf_fail "$hf_go_path has $hf_links hard links; replacing it would leave its other names as they are"
+    : "${hf_put_here_mode:=$hf_mode}" "${hf_put_here_owner:=$hf_uid}" "${hf_put_here_group:=$hf_gid}"
+    : "${hf_put_here_like:=$hf_held}"
     ;;
-  other) hf_die "$2 is neither file, directory nor symlink; move it away first" ;;
+  absent | directory | symlink) : "${hf_put_here_mode:=0644}" ;;
+  *) hf_fail "$hf_go_path is neither file, directory nor symlink; move it away first" ;;
   esac
-  # One name per resource: what a killed step left is found and cleared away.
-  hf_put_new=$hf_folder/.holdfast-${hf_before##*/}
-  [ "$hf_folder" != / ] || hf_put_new=/.holdfast-${hf_before##*/}
-  rm -f "$hf_put_new" || hf_die "cannot clear $hf_put_new away"
-  # noclobber opens with O_EXCL: nobody's link is written through.
+  hf_fresh
+  hf_put_here_write
+  hf_put_here_validate
+  [ -n "$hf_put_here_like" ] || hf_label "$hf_new" "$hf_go_path"
+  hf_sync "$hf_new"
+  hf_move
+  hf_sync "${hf_here%/*}/."
+}
+
+# hf_put_here_write: makes hf_new. It has its owner and mode before it has any bytes, so that nobody reads what he may
+# not; noclobber opens with O_EXCL, so that nobody's link is written through.
+hf_put_here_write() {
   (
     umask 077
     set -C
-    cat "$1" >"$hf_put_new"
-  ) || hf_put_fail "cannot write $hf_put_new"
-  (hf_own "$hf_put_new" '' "$hf_put_owner" "$hf_put_group") || hf_put_fail "cannot set the owner of $2"
-  if [ -n "$hf_put_old" ]; then
-    hf_put_labels "$hf_put_old" "$hf_put_new"
+    : >"$hf_new"
+  ) || hf_fail "cannot make $hf_new"
+  if [ -n "$hf_put_here_owner$hf_put_here_group" ]; then
+    chown -h "$hf_put_here_owner${hf_put_here_group:+:$hf_put_here_group}" "$hf_new" ||
+      hf_fail "cannot set the owner of $hf_go_path"
   fi
-  (hf_own "$hf_put_new" "$hf_put_mode" '' '') || hf_put_fail "cannot set the mode of $2"
-  if [ -n "${hf_put_times:-}" ]; then
-    touch -r "$hf_put_times" "$hf_put_new" || :
+  if [ -n "$hf_put_here_like" ]; then
+    hf_carry_access "$hf_put_here_like" "$hf_new" "$hf_put_here_mode" ||
+      hf_fail "cannot carry the ACL or label of $hf_go_path over"
   fi
-  # mv would move into a directory, and into the one behind a link.
-  if [ "$hf_type" = directory ]; then
-    rmdir "$2" || hf_put_fail "$2 is a directory with something in it; move it away first"
-  elif [ -h "$2" ] && [ -d "$2" ]; then
-    rm -f "$2" || hf_put_fail "cannot remove the symlink $2"
+  # Its owner has to be able to write it until it is written.
+  case $hf_put_here_mode in
+  ?[2367]??) chmod "$hf_put_here_mode" "$hf_new" ;;
+  *) chmod "$hf_put_here_mode" "$hf_new" && chmod u+w "$hf_new" ;;
+  esac || hf_fail "cannot set the mode of $hf_go_path"
+  cp "$hf_put_here_from" "$hf_new" || hf_fail "cannot write $hf_new"
+  if [ -n "$hf_put_here_like" ]; then
+    hf_carry_more "$hf_put_here_like" "$hf_new" || hf_fail "cannot carry the attributes of $hf_go_path over"
   fi
-  mv -f "$hf_put_new" "$2" || hf_put_fail "cannot replace $2; if it is a mount point of its own, change what is mounted there"
-  if [ -z "$hf_put_old" ] && [ -e /sys/fs/selinux/enforce ] && hf_have restorecon; then
-    restorecon -F "$2" || :
-  fi
+  # A write takes setuid and setgid away, unless it is root's.
+  case $hf_put_here_mode in
+  0[2367]??) ;;
+  *) chmod "$hf_put_here_mode" "$hf_new" || hf_fail "cannot set the mode of $hf_go_path" ;;
+  esac
+  [ -z "${hf_put_times:-}" ] || touch -r "$hf_put_times" "$hf_new" || :
 }
 
-hf_put_fail() {
-  rm -f "$hf_put_new"
-  hf_die "$1"
+# hf_put_here_validate: $FILE names the new content, beside its place and on its file system.
+hf_put_here_validate() {
+  [ -n "${hf_validate:-}" ] || return 0
+  hf_validate_said=$(
+    FILE=$hf_new
+    export FILE
+    umask 022
+    # The newline keeps words that begin with `-` from being an option.
+    exec "${hf_sh:-/bin/sh}" -c "$hf_nl$hf_validate" </dev/null 2>&1
+  ) && return 0
+  hf_fail "validate refused the new content of $hf_go_path, which stays as it is${hf_validate_said:+: }$hf_validate_said"
 }
-
-# hf_put_labels OLD NEW: carries ACL and SELinux label over, where the host has such.
-hf_put_labels() {
-  if hf_have getfacl && hf_have setfacl; then
-    case $(ls -ld "$1") in
-    ??????????+*) getfacl -p "$1" 2>/dev/null | setfacl --set-file=- "$2" || hf_put_fail "cannot carry the ACL of $1 over" ;;
-    esac
-  fi
-  if [ -e /sys/fs/selinux/enforce ] && hf_have chcon; then
-    chcon --reference="$1" "$2" || hf_put_fail "cannot carry the SELinux label of $1 over"
-  fi
-}
+hf_validate='' hf_put_like='' hf_put_times=''
 
 # hf_make PATH MODE OWNER GROUP: makes a directory, or brings the one there to what is given.
 hf_make() {
-  hf_stat_one "$1"
+  hf_go "$1"
+  hf_make_here "$2" "$3" "$4"
+  hf_leave
+}
+
+hf_make_here() {
   case $hf_type in
   absent)
-    hf_parent "$1"
-    if [ -n "$2" ]; then
-      (umask 077 && mkdir "$1") || hf_die "cannot make $1"
-    else
-      (umask 022 && mkdir "$1") || hf_die "cannot make $1"
+    hf_parent
+    hf_make_here_umask=077
+    [ -n "$1" ] || hf_make_here_umask=022
+    (umask "$hf_make_here_umask" && mkdir "$hf_here") || hf_fail "cannot make $hf_go_path"
+    [ -n "$1$2$3" ] || return 0
+    hf_stat_one "$hf_here"
+    if [ "$hf_go_way" = shared ]; then
+      hf_own_enter
+      hf_stat_one .
+      [ "$hf_uid" = "$hf_go_mine" ] && hf_empty . ||
+        hf_fail "$hf_go_path was replaced by others as soon as it was made; theirs was not changed"
+      hf_here=.
     fi
+    hf_own_mode=$1 hf_own_owner=$2 hf_own_group=$3
+    hf_own_one "$hf_here" "$hf_go_path"
     ;;
-  directory) ;;
-  *) hf_die "$1 is a $hf_type, not a directory; move it away first" ;;
+  directory) hf_own_here "$1" "$2" "$3" ;;
+  *) hf_fail "$hf_go_path is a $hf_type, not a directory; move it away first" ;;
   esac
-  hf_own "$1" "$2" "$3" "$4"
 }
 
 # hf_link TARGET PATH: makes a symlink, in place of a file, another symlink or an empty directory.
 hf_link() {
-  hf_parent "$2"
-  hf_stat_one "$2"
+  hf_go "$2"
+  hf_link_here "$1"
+  hf_leave
+}
+
+hf_link_here() {
+  hf_parent
   case $hf_type in
   symlink)
-    hf_link_one "$2"
+    hf_link_one "$hf_here"
     [ "$hf_target" != "$1" ] || return 0
-    rm -f "$2" || hf_die "cannot remove the symlink $2"
+    hf_hold
     ;;
-  file) rm -f "$2" || hf_die "cannot remove $2" ;;
-  directory) rmdir "$2" || hf_die "$2 is a directory with something in it; move it away first" ;;
-  other) hf_die "$2 is neither file, directory nor symlink; move it away first" ;;
+  file) hf_hold ;;
+  other) hf_fail "$hf_go_path is neither file, directory nor symlink; move it away first" ;;
   esac
+  hf_fresh
   # A target may begin with a dash.
-  ln -s -- "$1" "$2" || hf_die "cannot make the symlink $2"
+  ln -s -- "$1" "$hf_new" || hf_fail "cannot make the symlink $hf_go_path"
+  hf_move
 }
 
 # hf_gone PATH: removes a file, a symlink or an empty directory.
 hf_gone() {
-  hf_stat_one "$1"
+  hf_go "$1"
   case $hf_type in
   absent) ;;
-  file | symlink) rm -f "$1" || hf_die "cannot remove $1" ;;
-  directory) rmdir "$1" || hf_die "$1 is a directory with something in it; move that away first" ;;
-  other) hf_die "$1 is neither file, directory nor symlink; remove it by hand" ;;
+  file | symlink) hf_remove_here ;;
+  directory) rmdir "$hf_here" || hf_fail "$1 is a directory with something in it; move that away first" ;;
+  *) hf_fail "$1 is neither file, directory nor symlink; remove it by hand" ;;
   esac
+  hf_leave
 }
 
-# hf_back PATH: puts back what stood at a path: $hf_was_type, _mode, _owner, _group, _digest, _target say what,
-# $hf_before/content holds a file's bytes. $hf_ours is the digest (or `>` and the target) of what Holdfast put.
-hf_back() {
-  hf_stat_one "$1"
-  case $hf_was_type in
-  absent)
-    case $hf_type in
-    directory)
-      rmdir "$1" 2>/dev/null || hf_left "$1 is kept: it is in use, or there is something in it that Holdfast did not put there"
-      ;;
-    file | symlink)
-      hf_aside "$1"
-      rm -f "$1" || hf_die "cannot remove $1"
-      ;;
-    other) hf_left "$1 is kept: it is neither file, directory nor symlink" ;;
-    esac
-    ;;
-  file)
-    hf_now=
-    if [ "$hf_type" = file ]; then
-      hf_digest_one "$1"
-      hf_now=$hf_digest
-    fi
-    if [ "$hf_now" = "$hf_was_digest" ]; then
-      hf_own "$1" "$hf_was_mode" "$hf_was_owner" "$hf_was_group"
-      return 0
-    fi
-    hf_digest_one "$hf_before/content"
-    [ "$hf_digest" = "$hf_was_digest" ] || hf_die "what was at $1 before is lost or damaged: $hf_before/content"
-    hf_aside "$1"
-    hf_put_times=$hf_before/content
-    hf_put "$hf_before/content" "$1" "$hf_was_mode" "$hf_was_owner" "$hf_was_group"
-    ;;
-  symlink)
-    hf_aside "$1"
-    hf_link "$hf_was_target" "$1"
-    ;;
-  directory)
-    case $hf_type in
-    file | symlink)
-      hf_aside "$1"
-      rm -f "$1" || hf_die "cannot remove $1"
-      ;;
-    esac
-    hf_make "$1" "$hf_was_mode" "$hf_was_owner" "$hf_was_group"
-    ;;
-  *) hf_die "nothing is known of what was at $1 before; its owner has to decide" ;;
-  esac
-}
-
-# hf_aside PATH: keeps a copy of what is neither ours nor what was before, so that nobody's work is destroyed.
-hf_aside() {
-  hf_stat_one "$1"
-  case $hf_type in
-  file)
-    hf_digest_one "$1"
-    case $hf_digest in
-    "${hf_was_digest:-none}" | "sha256:${hf_ours%% *}" | "cksum:${hf_ours##* }") return 0 ;;
-    esac
-    ;;
-  *) return 0 ;;
-  esac
-  hf_kept=$hf_state/left
-  [ -d "$hf_kept" ] || (umask 077 && mkdir "$hf_kept") || hf_die "cannot make $hf_kept"
-  hf_kept=$hf_kept/${hf_before##*/}
-  cp -p "$1" "$hf_kept" || hf_die "cannot keep a copy of $1 in $hf_kept"
-  hf_left "$1 was changed by others; what they wrote is kept in $hf_kept"
+hf_remove_here() {
+  rm -f "$hf_here" || hf_fail "cannot remove $hf_go_path"
 }
 
 # hf_edit PATH PROGRAM: replaces a text file by what an awk program makes of it; it reads $line and $numbers by
 # ENVIRON, so that nothing in them is taken for awk. awk's comparison is forced to text by appending "".
 hf_edit() {
-  hf_stat_one "$1"
+  hf_go "$1"
   case $hf_type in
   file) ;;
-  symlink) hf_die "$1 is a symlink; name the file it points to" ;;
-  *) hf_die "$1 is a $hf_type, not a file" ;;
+  symlink) hf_fail "$1 is a symlink; name the file it points to" ;;
+  *) hf_fail "$1 is a $hf_type, not a file" ;;
   esac
+  hf_hold
+  hf_edit_from=$hf_held
+  if [ "$hf_go_way" = shared ]; then
+    # Its owner may go on writing it.
+    hf_edit_from=$hf_room/hf.text
+    (umask 077 && exec cp "$hf_held" "$hf_edit_from") || hf_fail "cannot read $1"
+    hf_size=$(wc -c <"$hf_edit_from")
+  fi
   # awk cuts text at a NUL.
-  [ "$(tr -d '\000' <"$1" | wc -c)" -eq "$hf_size" ] || hf_die "$1 is no text file: it has NUL bytes in it"
+  [ "$(tr -d '\000' <"$hf_edit_from" | wc -c)" -eq "$hf_size" ] || hf_fail "$1 is no text file: it has NUL bytes in it"
   hf_edited=$hf_before/edited
   (
     export line numbers final
-    awk "$2" "$1" >"$hf_edited"
-  ) || hf_die "cannot write $hf_edited"
-  hf_put "$hf_edited" "$1" '' '' ''
+    awk "$2" "$hf_edit_from" >"$hf_edited"
+  ) || hf_fail "cannot write $hf_edited"
+  hf_put_here "$hf_edited" '' '' ''
   rm -f "$hf_edited"
+  hf_leave
 }
 
 # hf_final PATH: tells whether a file ends with a newline (or is empty).
 hf_final() {
   [ -z "$(tail -c 1 "$1")" ]
-}
-
-# hf_meta KEY: sets hf_value to what was captured under a key.
-hf_meta() {
-  [ -r "$hf_before/meta" ] || hf_die "what was there before is lost: $hf_before/meta"
-  hf_value=
-  while IFS= read -r hf_line; do
-    case $hf_line in
-    "$1 "*) hf_value=${hf_line#"$1 "} ;;
-    esac
-  done <"$hf_before/meta"
 }

@@ -195,6 +195,7 @@ hf_collect() {
       hf_each=$((hf_each + 1))
       eval "hf_stat_ls \"\$hf_v_path_$hf_each\""
       eval "hf_r_path_$hf_each=\$hf_line"
+      [ -z "$hf_trouble" ] || hf_stat_doubt=1
     done
   fi
   case $hf_digest_kind in
@@ -247,12 +248,28 @@ hf_lines() {
   done
 }
 
-# Paths. The tools answer in the order of their arguments and leave out what is not there.
+# Paths. The tools answer in the order of their arguments and leave out what is not there. When fewer answers come
+# than were asked for, hf_stat_doubt makes each probe that would say "absent" look for itself.
 hf_stat_many() {
-  hf_lines hf_stat_line "$(stat "-$hf_stat_kind" "$hf_stat_format" "$@" 2>/dev/null)"
+  hf_stat_many_n=0
+  if hf_stat_many_said=$(stat "-$hf_stat_kind" "$hf_stat_format" "$@" 2>/dev/null); then
+    hf_stat_many_n=$#
+  else
+    hf_lines hf_stat_gap "$(stat "-$hf_stat_kind" "$hf_stat_format" "$@" 2>&1 >/dev/null)"
+  fi
+  hf_lines hf_stat_line "$hf_stat_many_said"
+  [ "$hf_stat_many_n" -ge "$#" ] || hf_stat_doubt=1
+}
+hf_stat_doubt=0
+
+# hf_stat_gap WORDS: counts what is said not to be there.
+hf_stat_gap() {
+  hf_stat_failed "$1"
+  [ -n "$hf_trouble" ] || hf_stat_many_n=$((hf_stat_many_n + 1))
 }
 
 hf_stat_line() {
+  hf_stat_many_n=$((hf_stat_many_n + 1))
   hf_name=${1#*"$hf_tab/"}
   hf_place path "/$hf_name" && eval "hf_r_path_$hf_mark=\${1%\"\$hf_tab/\$hf_name\"}"
 }
@@ -320,8 +337,8 @@ hf_look() {
   case $1 in
   *"$hf_tab"* | *"$hf_nl"*) hf_stat_one "$1" ;;
   *)
-    if hf_cached path "$1"; then
-      hf_looked=$hf_at
+    if hf_cached path "$1" && { [ -n "$hf_found" ] || [ "$hf_stat_doubt" = 0 ]; }; then
+      hf_looked=$hf_at hf_trouble=
       hf_stat_read "$hf_found"
     else
       hf_stat_one "$1"
@@ -343,7 +360,7 @@ hf_look_digest() {
 # blueprint has it.
 hf_probe_path() {
   hf_look "$1"
-  hf_attr type "$hf_type"
+  hf_probe_type "$1"
   case $hf_type in
   file)
     hf_probe_owner "$2" "$3"
@@ -367,6 +384,18 @@ hf_probe_path() {
   esac
   # Tells the controller in which form to expect the digest once the file is there.
   [ "$hf_digest_kind" != cksum ] || hf_attr digests cksum
+}
+
+# hf_probe_type PATH: the type; why it is not known; whether the folder of what is not there is there.
+hf_probe_type() {
+  hf_attr type "$hf_type"
+  case $hf_type in
+  unknown) hf_attr trouble "$hf_trouble" ;;
+  absent)
+    hf_probe_type_folder=${1%/*}
+    [ -d "${hf_probe_type_folder:-/}" ] || hf_attr folder missing
+    ;;
+  esac
 }
 
 hf_probe_owner() {
@@ -404,7 +433,7 @@ hf_probe_symlink() {
 # hf_probe_directory PATH WITH-EMPTY OWNER-FORM GROUP-FORM: whether it is empty is reported when it shall go.
 hf_probe_directory() {
   hf_look "$1"
-  hf_attr type "$hf_type"
+  hf_probe_type "$1"
   [ "$hf_type" = directory ] || return 0
   hf_probe_owner "$3" "$4"
   [ "$2" = yes ] || return 0
@@ -418,7 +447,7 @@ hf_probe_directory() {
 # hf_probe_line PATH LINE
 hf_probe_line() {
   hf_look "$1"
-  hf_attr type "$hf_type"
+  hf_probe_type "$1"
   case $hf_type in
   file)
     [ "$hf_links" -le 1 ] || hf_attr links "$hf_links"

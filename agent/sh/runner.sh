@@ -156,6 +156,7 @@ hf_void() {
 hf_remove() {
   if [ "$hf_job_state" != gone ]; then
     hf_drop_lives "$1"
+    hf_sweep_temporaries "$hf_job"
     rm -rf "$hf_state/jobs/.gone.$1"
     hf_try mv "$hf_job" "$hf_state/jobs/.gone.$1"
     rm -rf "$hf_state/jobs/.gone.$1"

@@ -11,7 +11,13 @@ use std::fmt::Write as _;
 const PRELUDE: &str = include_str!("../sh/prelude.sh");
 const CAPS: &str = include_str!("../sh/caps.sh");
 const PROBE: &str = include_str!("../sh/probe.sh");
-const CHANGE: &str = include_str!("../sh/change.sh");
+const CHANGE: &str = concat!(
+    include_str!("../sh/place.sh"),
+    include_str!("../sh/carry.sh"),
+    include_str!("../sh/change.sh"),
+    include_str!("../sh/back.sh")
+);
+const SWEEP: &str = include_str!("../sh/sweep.sh");
 const FACTS: &str = include_str!("../sh/facts.sh");
 const STATE: &str = include_str!("../sh/state.sh");
 const RUNNER: &str = include_str!("../sh/runner.sh");
@@ -129,7 +135,7 @@ pub fn observe(nonce: &Nonce, request: &ObserveRequest<'_>) -> Vec<u8> {
 
 /// Makes the program of a start; after `ready` it wants its payload, and then it follows the job.
 pub fn start(nonce: &Nonce, request: &StartRequest<'_>) -> Vec<u8> {
-    let mut program = Program::new(nonce, request.state_dir, &[CAPS, STATE, RUNNER]);
+    let mut program = Program::new(nonce, request.state_dir, &[CAPS, STATE, SWEEP, RUNNER]);
     program.set("hf_attempt", request.attempt);
     program.set("hf_epoch", &request.epoch.to_string());
     program.set("hf_machine", request.machine.unwrap_or(""));
@@ -155,7 +161,7 @@ pub fn follow(nonce: &Nonce, request: &FollowRequest<'_>) -> Vec<u8> {
 
 /// Makes the program that removes collected jobs.
 pub fn ack(nonce: &Nonce, request: &AckRequest<'_>) -> Vec<u8> {
-    let mut program = Program::new(nonce, request.state_dir, &[STATE, RUNNER]);
+    let mut program = Program::new(nonce, request.state_dir, &[STATE, SWEEP, RUNNER]);
     program.set("hf_epoch", &request.epoch.to_string());
     program.set("hf_acks", &request.attempts.join(" "));
     program.set("hf_voids", &request.void.join(" "));
@@ -180,7 +186,7 @@ pub fn run(nonce: &Nonce, command: &str, input: bool) -> Vec<u8> {
 /// It holds no secret and is sent as the last part of a start's payload.
 pub fn job_step(body: &str) -> String {
     let mut program = Program(String::from("{\n"));
-    for library in [PRELUDE, CAPS, PROBE, CHANGE, STATE, SUPERVISE, JOB] {
+    for library in [PRELUDE, CAPS, PROBE, SWEEP, CHANGE, STATE, SUPERVISE, JOB] {
         program.text(library);
     }
     program.raw(body);

@@ -134,15 +134,18 @@ impl Lifecycle for File {
         let Some(content) = self.content.as_ref().filter(|_| self.ensure == Ensure::Present) else {
             return Ok(Sh::new().call("hf_gone", [self.path.as_str()]));
         };
-        // The same bytes stay where they are: then only mode and owner are set, and hard links do not matter.
-        Ok(Sh::new()
-            .set("path", &self.path)
-            .set("mode", or_empty(self.mode.as_deref()))
-            .set("owner", or_empty(self.owner.as_deref()))
-            .set("group", or_empty(self.group.as_deref()))
-            .set("sha256", &content.sha256)
-            .set("cksum", &format!("{}:{}", content.crc, content.bytes))
-            .code(APPLY))
+        let cksum = format!("{}:{}", content.crc, content.bytes);
+        Ok(Sh::new().call(
+            "hf_file",
+            [
+                content.sha256.as_str(),
+                &cksum,
+                &self.path,
+                or_empty(self.mode.as_deref()),
+                or_empty(self.owner.as_deref()),
+                or_empty(self.group.as_deref()),
+            ],
+        ))
     }
 
     fn restore(&self, before: &Attributes, put: &Attributes, _platform: &Platform) -> Result<Sh, Unsupported> {
@@ -165,13 +168,3 @@ impl Lifecycle for File {
         self.ensure.after(&self.path)
     }
 }
-
-const APPLY: &str = r#"
-hf_stat_one "$path"
-hf_digest=
-[ "$hf_type" != file ] || hf_digest_one "$path"
-case $hf_digest in
-"sha256:$sha256" | "cksum:$cksum") hf_own "$path" "$mode" "$owner" "$group" ;;
-*) hf_put "$hf_blobs/$sha256" "$path" "$mode" "$owner" "$group" ;;
-esac
-"#;
