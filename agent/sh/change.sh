@@ -25,7 +25,10 @@ hf_keep() {
 
 # hf_keep_same KEY VALUE OTHER-FORM: against what the step's probe reported, where it reported that.
 hf_keep_same() {
-  case "$hf_nl${hf_shown:-}" in
+  [ -n "${hf_shown:-}" ] || return 0
+  hf_escaped "$2"
+  set -- "$1" "$hf_escaped" "$3"
+  case "$hf_nl$hf_shown" in
   *"${hf_nl}$1 $2$hf_nl"* | *"${hf_nl}$1 $3$hf_nl"*) ;;
   *"${hf_nl}$1 "*) hf_fail "$hf_go_path was changed by others while it was looked at: $1 is $2 now; nothing was changed" ;;
   esac

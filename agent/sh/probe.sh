@@ -390,7 +390,7 @@ hf_probe_path() {
 hf_probe_type() {
   hf_attr type "$hf_type"
   case $hf_type in
-  unknown) hf_attr trouble "$hf_trouble" ;;
+  unknown) hf_attr unreadable "$hf_trouble" ;;
   absent)
     hf_probe_type_folder=${1%/*}
     [ -d "${hf_probe_type_folder:-/}" ] || hf_attr folder missing

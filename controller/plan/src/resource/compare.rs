@@ -133,9 +133,28 @@ pub(super) fn nothing_said() -> Comparison {
     Comparison::CannotTell("the probe reported nothing".to_owned())
 }
 
-/// What to say of a device, socket or pipe in the way.
-pub(super) fn of_other_type(path: &str) -> Comparison {
-    Comparison::Refused(format!(
-        "{path} is a device, socket or pipe; move it away by hand, or take the resource out"
-    ))
+/// What to say where the probe found nothing to compare with: it said nothing, could not look, or found a device, socket
+/// or pipe. What can't be looked at may well be there, so it never counts as absent.
+pub(super) fn unclear(path: &str, observed: &Attributes) -> Option<Comparison> {
+    match observed.get("type") {
+        None => Some(nothing_said()),
+        Some("unknown") => Some(Comparison::Refused(format!(
+            "{path} can't be looked at, so nobody knows what is there: {}",
+            observed.get("unreadable").unwrap_or("the host does not say why")
+        ))),
+        Some("other") => Some(Comparison::Refused(format!(
+            "{path} is a device, socket or pipe; move it away by hand, or take the resource out"
+        ))),
+        Some(_) => None,
+    }
+}
+
+/// What to say of what is not there: it can be made, unless its folder is missing.
+pub(super) fn absent(path: &str, observed: &Attributes) -> Comparison {
+    match (observed.get("folder"), path.rsplit_once('/')) {
+        (Some("missing"), Some((folder, _))) if !folder.is_empty() => {
+            Comparison::Missing(format!("its folder {folder} is missing"))
+        }
+        _ => Comparison::Absent,
+    }
 }

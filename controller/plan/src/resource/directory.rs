@@ -1,6 +1,6 @@
 //! `directory`: a directory.
 
-use super::compare::{Wanted, form, four_digits, nothing_said, of_other_type, or_empty, path_back, path_restored};
+use super::compare::{Wanted, absent, form, four_digits, or_empty, path_back, path_restored, unclear};
 use super::{Claim, ClaimKind, Collect, Comparison, Ensure, Lifecycle, Unsupported};
 use crate::address::ResourceType;
 use crate::observation::{Attributes, Platform};
@@ -62,13 +62,14 @@ impl Lifecycle for Directory {
 
     fn compare(&self, observed: &Attributes) -> Comparison {
         let path = &self.path;
+        if let Some(comparison) = unclear(path, observed) {
+            return comparison;
+        }
         match (self.ensure, observed.get("type")) {
-            (_, None) => nothing_said(),
-            (_, Some("other")) => of_other_type(path),
             (_, Some(kind @ ("file" | "symlink"))) => Comparison::Refused(format!(
                 "{path} is a {kind}, not a directory; move it away first, or declare {kind}.{path}"
             )),
-            (Ensure::Present, Some("absent")) => Comparison::Absent,
+            (Ensure::Present, Some("absent")) => absent(path, observed),
             (Ensure::Absent, Some("directory")) if observed.get("empty") != Some("yes") => {
                 Comparison::Refused(format!(
                     "{path} has something in it; empty it first, Holdfast removes no content that it did not put there"

@@ -1,6 +1,6 @@
 //! `file`: a regular file with a content.
 
-use super::compare::{Wanted, form, four_digits, nothing_said, of_other_type, or_empty, path_back, path_restored};
+use super::compare::{Wanted, absent, form, four_digits, or_empty, path_back, path_restored, unclear};
 use super::{Claim, ClaimKind, Collect, Comparison, Ensure, Lifecycle, Unsupported};
 use crate::address::ResourceType;
 use crate::content::Content;
@@ -94,19 +94,22 @@ impl Lifecycle for File {
 
     fn compare(&self, observed: &Attributes) -> Comparison {
         let path = &self.path;
-        let Some(kind) = observed.get("type") else {
-            return nothing_said();
-        };
+        if let Some(comparison) = unclear(path, observed) {
+            return comparison;
+        }
+        let kind = observed.get("type").unwrap_or_default();
         let differences = self.wanted_attributes(observed).differences(observed);
         match (self.ensure, kind) {
-            (_, "other") => of_other_type(path),
             (Ensure::Absent, "directory") => Comparison::Refused(format!(
                 "{path} is a directory; to remove it declare directory.{path} with ensure = \"absent\""
             )),
             (Ensure::Present, "directory") if observed.get("empty") != Some("yes") => Comparison::Refused(format!(
                 "{path} is a directory with something in it; move it away first"
             )),
-            (Ensure::Present, "absent") => Comparison::Absent,
+            (Ensure::Present, "absent") => absent(path, observed),
+            (Ensure::Present, "file") if observed.get("digest") == Some("unreadable") => Comparison::Refused(format!(
+                "{path} can't be read by the user that steps run as, or its disk is broken; nobody could put it back"
+            )),
             (Ensure::Present, "symlink" | "directory") => Comparison::Replace(differences),
             (Ensure::Present, _) => {
                 let content_differs = differences.iter().any(|difference| difference.attribute == "digest");

@@ -4,7 +4,7 @@
 //! with a newline, and at which numbers the line stood if it is to go. Undone in reverse, several lines of one file
 //! give back its bytes.
 
-use super::compare::{Wanted, nothing_said, of_other_type};
+use super::compare::{Wanted, absent, unclear};
 use super::{Claim, ClaimKind, Collect, Comparison, Ensure, Lifecycle, Unsupported};
 use crate::address::ResourceType;
 use crate::observation::{Attributes, Platform};
@@ -50,15 +50,16 @@ impl Lifecycle for Line {
 
     fn compare(&self, observed: &Attributes) -> Comparison {
         let path = &self.path;
+        if let Some(comparison) = unclear(path, observed) {
+            return comparison;
+        }
         let wanted = self.wanted_attributes();
         match (observed.get("type"), self.ensure) {
-            (None, _) => nothing_said(),
-            (Some("other"), _) => of_other_type(path),
             (Some("directory"), _) => Comparison::Refused(format!("{path} is a directory, not a text file")),
             (Some("symlink"), _) => Comparison::Refused(format!(
                 "{path} is a symlink; set path to the file it points to, or declare the link"
             )),
-            (Some("absent"), Ensure::Present) => Comparison::Absent,
+            (Some("absent"), Ensure::Present) => absent(path, observed),
             _ if observed.get("line") == Some("unreadable") => Comparison::Refused(format!(
                 "{path} can't be read by the user that steps run as; set become = \"sudo\" for the host"
             )),

@@ -1,6 +1,6 @@
 //! `symlink`: a symbolic link.
 
-use super::compare::{Wanted, nothing_said, of_other_type, path_back, path_restored};
+use super::compare::{Wanted, absent, path_back, path_restored, unclear};
 use super::{Claim, ClaimKind, Collect, Comparison, Ensure, Lifecycle, Unsupported};
 use crate::address::ResourceType;
 use crate::observation::{Attributes, Platform};
@@ -42,11 +42,12 @@ impl Lifecycle for Symlink {
 
     fn compare(&self, observed: &Attributes) -> Comparison {
         let path = &self.path;
+        if let Some(comparison) = unclear(path, observed) {
+            return comparison;
+        }
         let differences = self.wanted_attributes().differences(observed);
         match (self.ensure, observed.get("type")) {
-            (_, None) => nothing_said(),
-            (_, Some("other")) => of_other_type(path),
-            (Ensure::Present, Some("absent")) => Comparison::Absent,
+            (Ensure::Present, Some("absent")) => absent(path, observed),
             (Ensure::Present, Some("directory")) if observed.get("empty") != Some("yes") => Comparison::Refused(
                 format!("{path} is a directory with something in it; move it away first"),
             ),
