@@ -1,5 +1,6 @@
 //! Works on many hosts at once: a bounded number of tasks, each contained, so that one host's trouble is its own.
 
+use crate::cancel::Cancel;
 use crate::outcomes;
 use crate::transport::agent::{AGENT_PATH, AgentSession};
 use crate::transport::{Context, Session, Target, Traffic, TransportError, Via, connect, connect_agent};
@@ -18,6 +19,7 @@ pub struct Fleet {
     context: Context,
     traffic: Arc<Mutex<Traffic>>,
     forks: usize,
+    cancel: Cancel,
 }
 
 impl Fleet {
@@ -27,7 +29,18 @@ impl Fleet {
             context,
             traffic: Arc::default(),
             forks,
+            cancel: Cancel::default(),
         }
+    }
+
+    /// Makes it heed what stops the command.
+    pub fn heeding(self, cancel: Cancel) -> Self {
+        Self { cancel, ..self }
+    }
+
+    /// What stops the work on hosts.
+    pub fn cancel(&self) -> &Cancel {
+        &self.cancel
     }
 
     /// How many hosts are worked on at a time.
@@ -93,13 +106,16 @@ impl Fleet {
 
     /// Does `work` for every target, at most `forks` at a time, and gives the results in the order of the targets.
     ///
-    /// A panic in the work of one host becomes its `TransportError::Panicked`; the others go on.
+    /// A panic in the work of one host becomes its `TransportError::Panicked`; the others go on. When a person stops the
+    /// command, hosts that are not done are left (`TransportError::Interrupted`) and what the others gave is kept: the
+    /// work must be such that it may be dropped at any moment.
     pub async fn each<T, F, W>(&self, targets: Vec<Target>, work: W) -> Vec<(HostName, Result<T, TransportError>)>
     where
         T: Send + 'static,
         F: Future<Output = Result<T, TransportError>> + Send + 'static,
         W: Fn(Self, Target) -> F,
     {
+        let _heeding = self.cancel.heed();
         let permits = Arc::new(Semaphore::new(self.forks));
         let mut tasks = JoinSet::new();
         let mut places = std::collections::HashMap::new();
@@ -108,9 +124,22 @@ impl Fleet {
         for (place, target) in targets.into_iter().enumerate() {
             let permits = Arc::clone(&permits);
             let future = work(self.clone(), target);
+            let cancel = self.cancel.clone();
             let handle = tasks.spawn(async move {
-                let _permit = permits.acquire_owned().await.expect("the semaphore is never closed");
-                (place, future.await)
+                let done = async {
+                    let _permit = permits.acquire_owned().await.expect("the semaphore is never closed");
+                    future.await
+                };
+                // Not even begun, if it is stopped already; and what is done counts, though it is.
+                if !cancel.is_stopped() {
+                    tokio::select! {
+                        biased;
+                        result = done => return (place, result),
+                        () = cancel.stopped() => {}
+                    }
+                }
+                cancel.cut_short();
+                (place, Err(TransportError::Interrupted))
             });
             places.insert(handle.id(), place);
         }

@@ -2,6 +2,7 @@
 //! `holdfast-plan`.
 
 pub mod agent_blueprint;
+pub mod cancel;
 pub mod cli;
 pub mod config;
 pub mod demo;

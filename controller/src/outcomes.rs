@@ -40,13 +40,17 @@ pub fn unreachable_kind(error: &TransportError) -> UnreachableKind {
         TransportError::ProgramMissing { .. }
         | TransportError::ExecRefused { .. }
         | TransportError::Spawn { .. }
-        | TransportError::Panicked { .. } => UnreachableKind::Other,
+        | TransportError::Panicked { .. }
+        | TransportError::Interrupted => UnreachableKind::Other,
     }
 }
 
 /// The outcome of a host whose carrier failed before anything was sent.
 pub fn unreachable(error: &TransportError) -> Outcome {
-    Outcome::Unreachable(unreached(error))
+    match error {
+        TransportError::Interrupted => Outcome::Cancelled,
+        error => Outcome::Unreachable(unreached(error)),
+    }
 }
 
 /// Keeps the carrier's own words, which are more exact than the kind's.

@@ -254,7 +254,8 @@ impl Running {
         self.signal(rustix::process::Signal::STOP);
     }
 
-    fn signal(&self, signal: rustix::process::Signal) {
+    /// Sends a signal.
+    pub fn signal(&self, signal: rustix::process::Signal) {
         let pid = i32::try_from(self.child.id())
             .ok()
             .and_then(rustix::process::Pid::from_raw)

@@ -246,7 +246,7 @@ fn an_interrupt_says_what_each_host_was_left_in_and_loses_nothing() {
     interrupt(&apply, one, "/srv/begun1");
     apply
         .wait()
-        .exits(1)
+        .exits(130)
         .says_once("Interrupted: no further host is started; waiting for one.")
         .says_once("Interrupt once more to stop waiting: jobs go on on their hosts")
         .says("one changed ok=0 changed=1")
@@ -262,7 +262,7 @@ fn an_interrupt_says_what_each_host_was_left_in_and_loses_nothing() {
     interrupt(&apply, one, "/srv/begun2");
     std::thread::sleep(Duration::from_millis(300));
     apply.interrupt();
-    let ended = apply.wait().exits(4);
+    let ended = apply.wait().exits(130);
     assert!(!one.path("/srv/done2").exists(), "it did not wait: {ended}");
     ended
         .says_once("Stopped waiting for one.")
@@ -286,7 +286,7 @@ fn an_interrupt_says_what_each_host_was_left_in_and_loses_nothing() {
     let run = project.start(&["run", "all", "-f", "1", "--", command]);
     interrupt(&run, one, "/srv/heard");
     run.wait()
-        .exits(1)
+        .exits(130)
         .says_once("Interrupted: no further host is started; waiting for one.")
         .says_once("Interrupt once more to stop waiting: the command may go on there, unseen.")
         .says("one\n  said\n")
@@ -298,7 +298,7 @@ fn an_interrupt_says_what_each_host_was_left_in_and_loses_nothing() {
         interrupt(&run, one, "/srv/heard");
         std::thread::sleep(Duration::from_millis(300));
         run.interrupt();
-        let ended = run.wait().exits(4);
+        let ended = run.wait().exits(130);
         ended
             .says_once("Stopped waiting for one: the command may still be running there.")
             .says_once("said")

@@ -7,7 +7,7 @@ pub struct ExitCode(pub u8);
 impl ExitCode {
     /// All went well; with `--detailed-exitcode`: and there is nothing to change.
     pub const OK: Self = Self(0);
-    /// The controller could not go on: bad input, no store, cancelled before anything was sent.
+    /// The controller could not go on: bad input, no store, not confirmed.
     pub const ERROR: Self = Self(1);
     /// `run`, `apply`: some host failed, refused, ran out of time or is held.
     pub const HOST_FAILED: Self = Self(2);
@@ -17,4 +17,10 @@ impl ExitCode {
     pub const HOST_UNREACHABLE: Self = Self(4);
     /// `run`, `apply`: both of the two above.
     pub const HOST_FAILED_AND_UNREACHABLE: Self = Self(6);
+
+    /// A signal cut it short, whatever else went wrong: 130 for Ctrl-C, 143 for SIGTERM, 129 for SIGHUP. What was
+    /// received is told, and what was left is said per host. If all was done all the same, the other codes hold.
+    pub const fn of_signal(number: u8) -> Self {
+        Self(128 + number)
+    }
 }

@@ -128,6 +128,13 @@ pub enum Input {
         /// Why.
         why: Unreached,
     },
+    /// A person stopped the run before the connection was open: nothing was sent.
+    Withdrawn {
+        /// On which host.
+        host: HostName,
+        /// Which attempt.
+        attempt: AttemptId,
+    },
     /// The connection ended, or the host fell silent, after something was sent.
     Lost {
         /// On which host.

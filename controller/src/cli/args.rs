@@ -1,5 +1,6 @@
 //! What can be typed: every command and flag, with examples. Parsing only; no command runs here.
 
+use crate::cancel::Cancel;
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 
@@ -65,6 +66,9 @@ pub struct Global {
     /// Say more: traffic, round trips and forks (-v), the program's own log (-vv).
     #[arg(short, long, action = clap::ArgAction::Count, global = true, help_heading = "Global options")]
     pub verbose: u8,
+    /// What stops the command: no flag, but given to every command like one.
+    #[arg(skip)]
+    pub cancel: Cancel,
 }
 
 /// The commands.

@@ -1,5 +1,6 @@
 //! Carries out a plan on the fleet: asks first, takes the leases, runs it, tells how it ended. `apply` and `agent` share it.
 
+use crate::cancel::Cancel;
 use crate::cli::error::{CliError, CliResult};
 use crate::cli::planning::{self, Planned, Wanted};
 use crate::cli::{agent, store_error, typed};
@@ -54,13 +55,14 @@ pub async fn plan_and_run(
     options: Options,
 ) -> CliResult<i32> {
     let mut planned = planning::make(store, fleet, wanted).await?;
-    if follow_running(store, fleet, wanted, &planned).await? {
+    let followed = !fleet.cancel().is_stopped() && follow_running(store, fleet, wanted, &planned).await?;
+    if followed && !fleet.cancel().is_stopped() {
         planned = planning::make(store, fleet, wanted).await?;
     }
     if !options.json {
         data(&render(&planned.plan, view));
         // Who is asked must know what is left out; else the recap tells it.
-        if !options.yes {
+        if !options.yes || fleet.cancel().is_stopped() {
             planning::tell_unobserved(&planned.unobserved);
         }
     }
@@ -157,7 +159,12 @@ pub async fn run(
         .iter()
         .filter(|host| is_changed(host) && host.refusals.is_empty())
         .count();
-    if changing > 0 && !options.yes && !confirmed(changing)? {
+    let cancel = fleet.cancel();
+    let _heeding = cancel.heed();
+    if cancel.is_stopped() {
+        return Err(interrupted(cancel));
+    }
+    if changing > 0 && !options.yes && !confirmed(changing, cancel).await? {
         return Err(CliError::new("not confirmed; nothing was changed"));
     }
     let doing = |error| store_error(&error);
@@ -244,6 +251,7 @@ async fn run_leased(
     let report = execute(execution, RunSpec { hosts: tasks, limits }, started)
         .await
         .map_err(doing)?;
+    let left = if fleet.cancel().is_stopped() { Vec::new() } else { left };
     for (host, result) in clear(store, fleet, left).await {
         if let Err(error) = result {
             tracing::info!("jobs are left on {host}: {error}");
@@ -525,7 +533,13 @@ async fn take_leases(store: &Store, planned: &Planned) -> CliResult<(Vec<Lease>,
     Ok((leases, refused))
 }
 
-fn confirmed(hosts: usize) -> CliResult<bool> {
+/// Nothing was begun yet when a person stopped the command.
+fn interrupted(cancel: &Cancel) -> CliError {
+    cancel.cut_short();
+    CliError::new("interrupted; nothing was changed")
+}
+
+async fn confirmed(hosts: usize, cancel: &Cancel) -> CliResult<bool> {
     if !can_ask() {
         return Err(CliError::hinted(
             "there is no terminal to ask on; nothing was changed",
@@ -533,7 +547,17 @@ fn confirmed(hosts: usize) -> CliResult<bool> {
         ));
     }
     let question = format!("\nChange {}?", counted(hosts, "host"));
-    ask(&question).map_err(|error| CliError::doing("read the answer", &error))
+    // The thread that reads is left behind: it ends with the process.
+    tokio::select! {
+        biased;
+        () = cancel.stopped() => {
+            note("");
+            Err(interrupted(cancel))
+        }
+        answer = tokio::task::spawn_blocking(move || ask(&question)) => answer
+            .map_err(|error| CliError::doing("ask", &error))?
+            .map_err(|error| CliError::doing("read the answer", &error)),
+    }
 }
 
 fn tell(run: &RunId, report: &Report, told: &BTreeSet<HostName>, json: bool) {

@@ -23,6 +23,7 @@ mod typed;
 pub mod unlock;
 pub mod validate;
 
+use crate::cancel::Cancel;
 use crate::fleet::{Fleet, raise_descriptor_limit};
 use crate::load::{Project, home};
 use crate::store::Store;
@@ -41,7 +42,7 @@ use typed::typed;
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let understood = Cli::command().try_get_matches_from(arguments);
     let parsed = understood.and_then(|matches| Ok((Cli::from_arg_matches(&matches)?, matches)));
-    let cli = match parsed {
+    let mut cli = match parsed {
         Ok((cli, matches)) => {
             typed::keep(&matches);
             cli
@@ -60,7 +61,11 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             return ExitCode::from(1);
         }
     };
-    let code = runtime.block_on(run(&cli));
+    let code = runtime.block_on(async {
+        cli.global.cancel = Cancel::listen();
+        let code = run(&cli).await;
+        cli.global.cancel.exit_code().unwrap_or(code)
+    });
     // What still waits for a host must not keep the program from ending.
     runtime.shutdown_background();
     ExitCode::from(code)
@@ -176,7 +181,7 @@ fn fleet(project: &Project, global: &Global) -> Fleet {
             "holdfast: {wanted} hosts at a time need more open files than the system allows; working on {room}"
         ));
     }
-    Fleet::new(context, wanted.min(room))
+    Fleet::new(context, wanted.min(room)).heeding(global.cancel.clone())
 }
 
 /// With `-v`: what went over the network, and what this program took.

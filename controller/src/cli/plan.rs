@@ -10,6 +10,7 @@ use crate::now;
 use crate::view::plan::{PlanView, render};
 use crate::view::terminal::{data, data_line, note};
 use holdfast_plan::planner::Mode;
+use std::path::PathBuf;
 
 /// Runs the command.
 pub async fn run(global: &Global, args: &PlanArgs) -> CliResult<i32> {
@@ -27,7 +28,9 @@ pub async fn run(global: &Global, args: &PlanArgs) -> CliResult<i32> {
         unasked: Vec::new(),
     };
     let planned = planning::make(&store, &fleet, &wanted).await?;
-    if let Some(file) = &args.out {
+    // Half a plan must not be taken for the whole.
+    let out = args.out.as_ref().filter(|_| !global.cancel.is_stopped());
+    if let Some(file) = out {
         store
             .save_plan(&planned.plan, now())
             .await
@@ -37,13 +40,17 @@ pub async fn run(global: &Global, args: &PlanArgs) -> CliResult<i32> {
     if global.json {
         data_line(&planning::document(&planned).to_string());
     } else {
-        show(&planned, args);
+        show(&planned, args, out);
+    }
+    if out.is_none() && args.out.is_some() {
+        global.cancel.cut_short();
+        note("Interrupted: the plan was not saved");
     }
     tell_traffic(global, &fleet, planned.forks);
     Ok(planning::exit_code(&planned, args.detailed_exitcode))
 }
 
-fn show(planned: &Planned, args: &PlanArgs) {
+fn show(planned: &Planned, args: &PlanArgs, out: Option<&PathBuf>) {
     let view = PlanView {
         all: args.all,
         diff: !args.no_diff,
@@ -52,7 +59,7 @@ fn show(planned: &Planned, args: &PlanArgs) {
     };
     data(&render(&planned.plan, view));
     planning::tell_unobserved(&planned.unobserved);
-    if let Some(file) = &args.out {
+    if let Some(file) = out {
         note(&format!(
             "Saved. To carry out exactly this plan: holdfast apply {}",
             file.display()

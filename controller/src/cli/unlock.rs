@@ -35,9 +35,18 @@ pub async fn run(global: &Global, args: &UnlockArgs) -> CliResult<i32> {
                 "use -y",
             ));
         }
-        if !ask("Break these leases? A controller that is still at work is cut off.")
-            .map_err(|error| CliError::doing("read the answer", &error))?
-        {
+        let _heeding = global.cancel.heed();
+        let answer = tokio::select! {
+            biased;
+            () = global.cancel.stopped() => {
+                global.cancel.cut_short();
+                return Err(CliError::new("interrupted; nothing was unlocked"));
+            }
+            answer = tokio::task::spawn_blocking(|| ask("Break these leases? A controller that is still at work is cut off.")) => {
+                answer.map_err(|error| CliError::doing("ask", &error))?
+            }
+        };
+        if !answer.map_err(|error| CliError::doing("read the answer", &error))? {
             return Err(CliError::new("not confirmed; nothing was unlocked"));
         }
     }

@@ -5,6 +5,7 @@
 pub mod project;
 pub mod server;
 
+use crate::cancel::Cancel;
 use crate::cli::args::{Cli, DemoArgs, Global};
 use crate::cli::dispatch;
 use crate::cli::error::{CliError, CliResult};
@@ -37,6 +38,7 @@ pub async fn run(global: &Global, args: &DemoArgs) -> CliResult<i32> {
     let walk = Walk {
         root: &project.root,
         verbose: global.verbose,
+        cancel: &global.cancel,
     };
     walk.through(&project, &hosts).await?;
 
@@ -47,7 +49,8 @@ pub async fn run(global: &Global, args: &DemoArgs) -> CliResult<i32> {
             "The hosts stay up until Ctrl-C. In another terminal:\n  cd {shown}\n  holdfast run all -- 'cat etc/motd'\n  holdfast machines\n  holdfast runs\nThen change a file under {}/hosts and try `holdfast drift`.",
             folder.display()
         ));
-        let _ = tokio::signal::ctrl_c().await;
+        let _heeding = global.cancel.heed();
+        global.cancel.stopped().await;
     } else {
         data_line(&format!(
             "The hosts are gone now; the project stays in {shown}.\nNext:\n  holdfast demo --keep       the same, and the hosts stay up for your own commands\n  holdfast init fleet        a project of your own, which begins with this machine\n  holdfast --help            everything else"
@@ -91,6 +94,7 @@ fn heading(text: &str) {
 struct Walk<'a> {
     root: &'a Path,
     verbose: u8,
+    cancel: &'a Cancel,
 }
 
 impl Walk<'_> {
@@ -137,8 +141,13 @@ impl Walk<'_> {
         if words[0] == "run" {
             arguments.insert(arguments.len() - words.len() + 1, "--no-input");
         }
-        let cli = Cli::try_parse_from(arguments).expect("the demo's own commands are right");
+        let mut cli = Cli::try_parse_from(arguments).expect("the demo's own commands are right");
+        cli.global.cancel = self.cancel.clone();
         let code = Box::pin(dispatch(&cli)).await?;
+        if self.cancel.is_stopped() {
+            self.cancel.cut_short();
+            return Err(CliError::new("interrupted; the demo's hosts are gone"));
+        }
         if code == expected {
             return Ok(());
         }

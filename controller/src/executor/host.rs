@@ -20,6 +20,21 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 impl Shared {
+    /// Opens the session over which something is to be begun; none any more once a person has stopped the run.
+    async fn session_to_begin(&self, host: &HostName) -> Result<Box<dyn Session>, TransportError> {
+        let cancel = self.execution.fleet.cancel();
+        let session = tokio::select! {
+            biased;
+            () = cancel.stopped() => return Err(TransportError::Interrupted),
+            session = self.session(host) => session?,
+        };
+        if cancel.is_stopped() {
+            self.execution.fleet.close(session).await;
+            return Err(TransportError::Interrupted);
+        }
+        Ok(session)
+    }
+
     async fn session(&self, host: &HostName) -> Result<Box<dyn Session>, TransportError> {
         match self.sessions.remove(host) {
             Some((_, session)) => Ok(unlocked(session)),
@@ -31,8 +46,9 @@ impl Shared {
         let Assignment::Job(job) = &self.work(&host).assignment else {
             return self.say(nothing_to_send(host, attempt)).await;
         };
-        let mut session = match self.session(&host).await {
+        let mut session = match self.session_to_begin(&host).await {
             Ok(session) => session,
+            Err(TransportError::Interrupted) => return self.say(Input::Withdrawn { host, attempt }).await,
             Err(error) => {
                 let why = outcomes::unreached(&error);
                 return self.say(Input::NotSent { host, attempt, why }).await;
@@ -240,8 +256,9 @@ impl Shared {
         let (Some(command), Some(output)) = (&self.execution.command, &self.execution.output) else {
             return self.say(nothing_to_send(host, attempt)).await;
         };
-        let mut session = match self.session(&host).await {
+        let mut session = match self.session_to_begin(&host).await {
             Ok(session) => session,
+            Err(TransportError::Interrupted) => return self.say(Input::Withdrawn { host, attempt }).await,
             Err(error) => {
                 let why = outcomes::unreached(&error);
                 return self.say(Input::NotSent { host, attempt, why }).await;
@@ -251,10 +268,9 @@ impl Shared {
         let program = program::run(&nonce, &command.command, command.input.is_some());
         let mut handler = CommandHandler::new(&host, &nonce, command.input.clone(), Arc::clone(output));
         let deadline = tokio::time::Instant::now() + command.timeout;
-        let mut abandoned = self.abandoned.subscribe();
         let ended = tokio::select! {
             ended = session.run(program, &mut handler, deadline) => Some(ended),
-            _ = abandoned.wait_for(|abandoned| *abandoned) => None,
+            () = self.abandoned.cancelled() => None,
         };
         let (began, said_before) = (handler.began(), handler.said_before());
         let collected = handler.finish();

@@ -1,34 +1,7 @@
-//! Ctrl-C during a run: once ends the starting, twice ends the waiting. What a person is told of it.
+//! A signal during a run: the first ends the starting, the second the waiting. What a person is told of it.
 
 use crate::view::fold::title;
 use holdfast_inventory::HostName;
-use tokio::signal::unix::{Signal, SignalKind, signal};
-
-/// The interrupts of a run.
-pub(super) struct Interrupts {
-    signal: Option<Signal>,
-    heard: bool,
-}
-
-impl Interrupts {
-    /// Begins to listen; from then on an interrupt no longer ends the program.
-    pub(super) fn listen() -> Self {
-        // Without it Ctrl-C ends the program, and the next command asks the hosts: nothing is lost.
-        Self {
-            signal: signal(SignalKind::interrupt()).ok(),
-            heard: false,
-        }
-    }
-
-    /// Waits for the next; gives true for the first.
-    pub(super) async fn next(&mut self) -> bool {
-        match &mut self.signal {
-            Some(signal) => signal.recv().await,
-            None => std::future::pending().await,
-        };
-        !std::mem::replace(&mut self.heard, true)
-    }
-}
 
 /// What is said. `command`: it is an ad-hoc command, which no later command can ask after.
 pub(super) fn message(first: bool, under_way: &[HostName], command: bool) -> String {

@@ -14,7 +14,6 @@ mod lease;
 pub use clear::{Leftover, clear};
 pub use lease::{Heartbeat, LostLeases};
 
-use self::interrupt::Interrupts;
 use crate::fleet::Fleet;
 use crate::link::Parts;
 use crate::observe::job_events;
@@ -38,8 +37,9 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinSet};
+use tokio_util::sync::CancellationToken;
 
 /// How long one exchange that follows a job may last before it is begun anew. Steps have their own timeouts on the
 /// host; this only bounds a connection that looks alive and says nothing.
@@ -127,8 +127,8 @@ struct Shared {
     /// The attempts of this run that came to nothing: what their transfers left goes before the next try.
     voided: DashMap<HostName, Vec<AttemptId>>,
     inputs: mpsc::Sender<Input>,
-    /// Becomes true when ad-hoc commands are no longer waited for.
-    abandoned: watch::Sender<bool>,
+    /// Cancelled when commands are no longer waited for, once that was said.
+    abandoned: CancellationToken,
 }
 
 /// Carries the run out to its end and gives its report.
@@ -142,10 +142,10 @@ pub async fn execute(execution: Execution, spec: RunSpec, started: Event) -> Res
         sessions: DashMap::new(),
         voided: DashMap::new(),
         inputs,
-        abandoned: watch::Sender::new(false),
+        abandoned: CancellationToken::new(),
     });
-    // Listened to from now to the end: an interrupt that comes while something is recorded is not lost.
-    let mut interrupts = Interrupts::listen();
+    let cancel = shared.execution.fleet.cancel().clone();
+    let _heeding = cancel.heed();
     let mut conductor = Conductor {
         shared: Arc::clone(&shared),
         run: Run::new(spec, Box::new(SystemIds)),
@@ -154,16 +154,34 @@ pub async fn execute(execution: Execution, spec: RunSpec, started: Event) -> Res
         owners: HashMap::new(),
         ended: HashSet::new(),
     };
-    conductor.take(Input::Begin).await?;
+    // Both are told once each.
+    let (mut stop, mut abandon) = (false, false);
+    if !cancel.is_stopped() {
+        conductor.take(Input::Begin).await?;
+    }
     while !conductor.report.ended {
         let input = tokio::select! {
             Some(input) = received.recv() => Some(input),
             Some(joined) = conductor.work.join_next_with_id() => conductor.joined(joined),
-            first = interrupts.next() => conductor.interrupted(first),
+            () = cancel.stopped(), if !stop => {
+                stop = true;
+                conductor.interrupted(true)
+            }
+            () = cancel.abandoned(), if !abandon => {
+                abandon = true;
+                conductor.interrupted(false)
+            }
         };
         if let Some(input) = input {
             conductor.take(input).await?;
         }
+    }
+    if cancel.is_stopped() && !stop {
+        // What was left was withdrawn before it could be said.
+        let _ = conductor.interrupted(true);
+    }
+    if conductor.report.tally.cancelled > 0 || abandon {
+        cancel.cut_short();
     }
     conductor.work.abort_all();
     shared.close_all().await;
@@ -291,9 +309,10 @@ impl Conductor {
         if first {
             return Some(Input::Cancel);
         }
-        if shared.abandoned.send_replace(true) || !command {
+        if !command {
             return Some(Input::Abandon);
         }
+        shared.abandoned.cancel();
         // Those that have begun hand over what they printed, and end; then the rest is left.
         let inputs = shared.inputs.clone();
         self.work.spawn(async move {

@@ -229,6 +229,9 @@ pub enum TransportError {
         /// What the panic said.
         detail: String,
     },
+    /// A person stopped the command before the host was done.
+    #[error("interrupted before it was done")]
+    Interrupted,
     /// The host has no agent (`via = "agent"`).
     #[error("there is no agent on the host ({program}: {said})")]
     AgentMissing {
@@ -275,6 +278,7 @@ impl TransportError {
             Self::Deadline { .. } => "deadline",
             Self::Spawn { .. } => "spawn",
             Self::Panicked { .. } => "panicked",
+            Self::Interrupted => "interrupted",
             Self::AgentMissing { .. } => "agent-missing",
             Self::Agent { .. } => "agent",
         }
@@ -341,6 +345,7 @@ impl TransportError {
             Self::Deadline { .. } => "look on the host whether it still runs, or raise --timeout".into(),
             Self::Spawn { .. } => "check that the program exists on this machine".into(),
             Self::Panicked { .. } => "this is a bug; please report it with the output of -v".into(),
+            Self::Interrupted => "run the command again".into(),
             Self::AgentMissing { .. } => "install it: holdfast agent install HOST".into(),
             Self::Agent { .. } => "install the agent again: holdfast agent install HOST".into(),
         }

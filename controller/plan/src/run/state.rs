@@ -78,6 +78,11 @@ impl Run {
             Input::NotSent { host, attempt, why } => self.at(&host, &attempt, &mut tasks, |run, at, tasks| {
                 run.not_sent(at, why, tasks);
             }),
+            Input::Withdrawn { host, attempt } => {
+                // It comes perhaps before the news that the person said so.
+                self.stop(Stop::Cancelled, &mut tasks);
+                self.at(&host, &attempt, &mut tasks, Self::withdrawn);
+            }
             Input::Lost { host, attempt, why } => self.at(&host, &attempt, &mut tasks, |run, at, tasks| {
                 run.lost(at, why, tasks);
             }),
@@ -278,6 +283,12 @@ impl Run {
             // The folder stays; the next start or collect removes it.
             State::Ending(_) => self.go(at, State::Done),
             State::Waiting | State::Intending(_) | State::Backoff { .. } | State::Lost { .. } | State::Done => {}
+        }
+    }
+
+    fn withdrawn(&mut self, at: usize, tasks: &mut Vec<Task>) {
+        if let State::Starting(attempt) = self.hosts[at].state.clone() {
+            self.void(at, attempt, Outcome::Cancelled, tasks);
         }
     }
 
