@@ -12,6 +12,10 @@ hf_journal() {
 
 # hf_end HOW DETAIL: the last word, into room that was made before anything was done, and at once by rename.
 hf_end() {
+  if [ "$hf_guarded" = 1 ]; then
+    hf_guard_wait
+    [ "$hf_guard_how" != reverted ] || set -- reverted -
+  fi
   hf_a=${2%%$hf_nl*}
   [ "${#hf_a}" -le 800 ] || hf_a='(too long to tell)'
   hf_say "end $hf_attempt $1 $hf_a" | dd of="$hf_job/rc.new" conv=notrunc 2>/dev/null
@@ -110,7 +114,10 @@ hf_ended() {
   hf_now
   hf_a=${2%%$hf_nl*}
   [ "${#hf_a}" -le 16384 ] || hf_a='(too long to tell)'
-  if ! hf_journal "step $hf_attempt $hf_step $1 $((hf_time - hf_began)) $hf_before_digest $hf_a"; then
+  # Of a guarded step the last word is said when it is decided.
+  hf_into=$hf_job/journal
+  [ "$hf_changing" = 0 ] || [ -z "$hf_guard" ] || hf_into=$hf_job/pending
+  if ! hf_say "step $hf_attempt $hf_step $1 $((hf_time - hf_began)) $hf_before_digest $hf_a" >>"$hf_into"; then
     hf_end stopped "$hf_step disk-full"
   fi
   case $1 in
@@ -129,7 +136,7 @@ hf_defined() {
 # its *before* captured, one that ends has it looked over, whole.
 hf_hold_before() {
   case $hf_life in
-  begins) hf_capture ;;
+  begins) hf_capture_into "$hf_before" "hf_capture_$hf_step" ;;
   ends)
     hf_before_whole || hf_ended before-lost "$hf_said"
     ;;
@@ -141,16 +148,17 @@ hf_hold_before() {
   fi
 }
 
-# hf_capture: takes *before* into a new folder (its complaints go over the blocks that `said` already has) and gives it
-# its name when it is whole and on disk. No two lives have one name, so a folder that is there is another's.
-hf_capture() {
-  [ ! -e "$hf_before" ] || hf_ended not-captured "$hf_before is there already"
-  rm -rf "$hf_before.new"
+# hf_capture_into FOLDER FUNCTION: takes what is there into a new folder (its complaints go over the blocks that `said`
+# already has) and gives it its name when it is whole and on disk. No two lives have one name, so a folder that is there
+# is another's.
+hf_capture_into() {
+  [ ! -e "$1" ] || hf_ended not-captured "$1 is there already"
+  rm -rf "$1.new"
   (
-    hf_before=$hf_before.new
+    hf_before=$1.new
     mkdir "$hf_before" || exit 1
-    if hf_defined "hf_capture_$hf_step"; then
-      "hf_capture_$hf_step" || exit 1
+    if hf_defined "$2"; then
+      "$2" || exit 1
     fi
     hf_capture_meta >"$hf_before/found" || exit 1
     if [ -f "$hf_before/meta" ]; then
@@ -165,8 +173,8 @@ hf_capture() {
   if [ "$hf_stopped" = 1 ]; then
     hf_ended not-captured "it took longer than $hf_capture_limit seconds"
   fi
-  if [ "$hf_code" != 0 ] || ! mv "$hf_before.new" "$hf_before" 2>>"$hf_job/said"; then
-    rm -rf "$hf_before.new"
+  if [ "$hf_code" != 0 ] || ! mv "$1.new" "$1" 2>>"$hf_job/said"; then
+    rm -rf "$1.new"
     hf_first_line "$hf_job/said"
     hf_ended not-captured "${hf_got:-exit code $hf_code; the disk may be full}"
   fi
@@ -293,7 +301,7 @@ hf_runs() {
 # hf_read_step N: reads what the body says of a step.
 hf_read_step() {
   hf_step=$1
-  hf_address='' hf_life=none hf_life_name='' hf_before_wanted='' hf_timeout=300 hf_always=0 hf_only_if='' hf_wanted=''
+  hf_address='' hf_life=none hf_life_name='' hf_before_wanted='' hf_timeout=300 hf_always=0 hf_only_if='' hf_guard='' hf_wanted=''
   hf_ready_timeout=60 hf_ready_every=1
   "hf_meta_$1"
   hf_left_file=$hf_job/left.$1
@@ -310,7 +318,7 @@ hf_read_step() {
 
 hf_one_step() {
   hf_read_step "$1"
-  hf_before_digest=-
+  hf_before_digest=- hf_changing=0
   hf_now
   hf_began=$hf_time
   hf_journal "begin $hf_attempt $hf_step" || hf_end stopped "$hf_step disk-full"
@@ -343,8 +351,10 @@ hf_one_step() {
     return 0
   fi
   hf_hold_before
+  hf_guard_hold
   # From here on the host may be changed: what it takes to put it back is on disk, and this line says so.
   hf_journal "applying $hf_attempt $hf_step $hf_before_digest" || hf_end stopped "$hf_step disk-full"
+  hf_changing=1
   sync "$hf_state/before" "$hf_job/journal" 2>/dev/null
   hf_apply
   if [ "$hf_apply_stopped" = 1 ]; then
@@ -382,13 +392,27 @@ hf_job_apply() {
   exit
 }
 
+# hf_job_revert N: takes a guarded step back, from what stood there right before it.
+hf_job_revert() {
+  hf_read_step "$1"
+  hf_before=$hf_job/snap.$1
+  umask 022
+  "hf_revert_$1"
+  exit
+}
+
 hf_job_main() {
   hf_state=$1 hf_attempt=$2
   hf_job=$hf_state/jobs/$2
   hf_blobs=$hf_state/blobs
-  if [ "${3:-}" = apply ]; then
-    hf_job_apply "$4"
-  fi
+  case ${3:-} in
+  apply) hf_job_apply "$4" ;;
+  revert) hf_job_revert "$4" ;;
+  guard)
+    hf_guard_main
+    exit 0
+    ;;
+  esac
   trap 'hf_rung=1' USR1
   hf_rung=0
   hf_boot_id
@@ -397,10 +421,7 @@ hf_job_main() {
   # Who we are first; `go` after it is what makes the job run at most once.
   hf_say "$hf_self" >"$hf_job/pid.new" && mv "$hf_job/pid.new" "$hf_job/pid" || exit 1
   mkdir "$hf_job/go" || exit 1
-  hf_setsid=
-  if setsid true </dev/null >/dev/null 2>&1; then
-    hf_setsid=setsid
-  fi
+  hf_guard_setsid
   hf_changed=' ' hf_started=' '
   hf_watchdog </dev/null >/dev/null 2>&1 &
   hf_lock

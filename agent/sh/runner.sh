@@ -487,6 +487,28 @@ hf_follow_journal() {
   done
 }
 
+# hf_confirm_main: says for a job that it can stay as it is: whoever says so came over a connection that was made after
+# the change. Decided once, by mkdir, between us and the job's guard.
+hf_confirm_main() {
+  hf_say ''
+  hf_whoami
+  hf_state_dir
+  hf_job=$hf_state/jobs/$hf_attempt
+  if [ ! -d "$hf_job/guard" ]; then
+    hf_emit "decided $hf_attempt gone"
+  elif ! grep -e "^guarded $hf_attempt " "$hf_job/journal" >/dev/null 2>&1; then
+    hf_emit "decided $hf_attempt early"
+  elif mkdir "$hf_job/decided" 2>/dev/null; then
+    { :; } >"$hf_job/decided/confirmed"
+    hf_emit "decided $hf_attempt confirmed"
+  elif [ -e "$hf_job/decided/confirmed" ]; then
+    hf_emit "decided $hf_attempt confirmed"
+  else
+    hf_emit "decided $hf_attempt reverted"
+  fi
+  hf_emit done
+}
+
 hf_follow_main() {
   hf_say ''
   hf_whoami

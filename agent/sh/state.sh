@@ -126,6 +126,9 @@ hf_job_look() {
   elif [ -d "$hf_job/go" ]; then
     if hf_job_works; then
       hf_job_state=running
+    # The wrapper is gone, and it is not decided yet whether what it did stays.
+    elif hf_first_line "$hf_job/guard/pid" && hf_alive $hf_got; then
+      hf_job_state=running
     fi
   elif hf_first_line "$hf_job/boot" && [ "$hf_got" != "$hf_boot" ]; then
     # What a crash left of the folder does not tell how far it came.

@@ -21,6 +21,7 @@ const SWEEP: &str = include_str!("../sh/sweep.sh");
 const FACTS: &str = include_str!("../sh/facts.sh");
 const STATE: &str = include_str!("../sh/state.sh");
 const RUNNER: &str = include_str!("../sh/runner.sh");
+const GUARD: &str = include_str!("../sh/guard.sh");
 const JOB: &str = include_str!("../sh/job.sh");
 const SUPERVISE: &str = include_str!("../sh/supervise.sh");
 const RUN: &str = include_str!("../sh/run.sh");
@@ -108,6 +109,15 @@ pub struct FollowRequest<'a> {
     pub attempt: &'a str,
 }
 
+/// Confirms, over a connection made after a guarded change, that the host can still be reached.
+#[derive(Debug, Clone, Copy)]
+pub struct ConfirmRequest<'a> {
+    /// The state folder; `None` is the default.
+    pub state_dir: Option<&'a str>,
+    /// Which job.
+    pub attempt: &'a str,
+}
+
 /// Removes jobs that ended and were collected.
 #[derive(Debug, Clone, Copy)]
 pub struct AckRequest<'a> {
@@ -159,6 +169,14 @@ pub fn follow(nonce: &Nonce, request: &FollowRequest<'_>) -> Vec<u8> {
     program.end()
 }
 
+/// Makes the program that confirms a guarded change.
+pub fn confirm(nonce: &Nonce, request: &ConfirmRequest<'_>) -> Vec<u8> {
+    let mut program = Program::new(nonce, request.state_dir, &[STATE, RUNNER]);
+    program.set("hf_attempt", request.attempt);
+    program.text("hf_confirm_main\n");
+    program.end()
+}
+
 /// Makes the program that removes collected jobs.
 pub fn ack(nonce: &Nonce, request: &AckRequest<'_>) -> Vec<u8> {
     let mut program = Program::new(nonce, request.state_dir, &[STATE, SWEEP, RUNNER]);
@@ -186,7 +204,7 @@ pub fn run(nonce: &Nonce, command: &str, input: bool) -> Vec<u8> {
 /// It holds no secret and is sent as the last part of a start's payload.
 pub fn job_step(body: &str) -> String {
     let mut program = Program(String::from("{\n"));
-    for library in [PRELUDE, CAPS, PROBE, SWEEP, CHANGE, STATE, SUPERVISE, JOB] {
+    for library in [PRELUDE, CAPS, PROBE, SWEEP, CHANGE, STATE, SUPERVISE, GUARD, JOB] {
         program.text(library);
     }
     program.raw(body);

@@ -102,6 +102,20 @@ pub enum Record {
         /// The digest of *before*, if the step's life has one.
         before_digest: Option<String>,
     },
+    /// A job changed what carries us, and takes it back by itself unless it is confirmed over a new connection.
+    Guarded {
+        /// The job's attempt.
+        attempt: String,
+        /// Within how many seconds.
+        seconds: u64,
+    },
+    /// The answer to a confirmation.
+    Decided {
+        /// The job's attempt.
+        attempt: String,
+        /// What was decided.
+        decision: Decision,
+    },
     /// What the probe found around a step.
     StepAttr {
         /// The job's attempt.
@@ -246,6 +260,8 @@ words! {
         NotCaptured = "not-captured",
         /// *Before* is gone or was changed; nothing was changed.
         BeforeLost = "before-lost",
+        /// The host took it back by itself.
+        Reverted = "reverted",
     }
 }
 
@@ -260,6 +276,22 @@ words! {
         Stale = "stale",
         /// Another job holds the host's lock: nothing was done.
         Locked = "locked",
+        /// Nobody confirmed over a new connection: the host took back what carries us.
+        Reverted = "reverted",
+    }
+}
+
+words! {
+    /// What was decided of a guarded change.
+    Decision {
+        /// It stays.
+        Confirmed = "confirmed",
+        /// It was taken back, or is about to be: the time was over.
+        Reverted = "reverted",
+        /// The job is not at its end yet.
+        Early = "early",
+        /// The host knows no such job, or it has no guard.
+        Gone = "gone",
     }
 }
 

@@ -1,6 +1,8 @@
 //! The runner under real shells: what a carrier sends, what the host does, and what it says.
 
 #[expect(dead_code, reason = "the other tests use the rest of the test host")]
+#[path = "runner/guard.rs"]
+mod guard;
 mod host;
 
 use holdfast_agent::program;

@@ -67,6 +67,8 @@ pub struct Reply {
     pub refused: Option<(Refusal, String)>,
     /// Jobs whose folder is gone.
     pub acked: Vec<String>,
+    /// What was decided of the guarded change that was asked about.
+    pub decided: Option<reply::Decision>,
 }
 
 /// One job, folded from its journal lines.
@@ -172,14 +174,16 @@ impl Reply {
                 self.jobs.entry(attempt).or_default().end = Some(match end {
                     reply::JobEnd::Completed => JobEnd::Completed,
                     reply::JobEnd::Stopped => stopped(&detail),
+                    reply::JobEnd::Reverted => JobEnd::Reverted,
                     reply::JobEnd::Stale => JobEnd::Stale { what: detail },
                     reply::JobEnd::Locked => JobEnd::Locked { by: detail },
                 });
             }
             Record::Refused { kind, detail } => self.refused = Some((kind, detail)),
             Record::Acked { attempt } => self.acked.push(attempt),
+            Record::Decided { decision, .. } => self.decided = Some(decision),
             // What is not understood says nothing: a resource without its attributes, a step that only began.
-            Record::Odd { .. } | Record::Ready | Record::Have { .. } | Record::Done => {}
+            Record::Odd { .. } | Record::Guarded { .. } | Record::Ready | Record::Have { .. } | Record::Done => {}
         }
     }
 
@@ -222,6 +226,7 @@ fn step_status(status: reply::StepStatus, detail: String) -> StepStatus {
         },
         reply::StepStatus::NotReady => StepStatus::NotReady,
         reply::StepStatus::NotCaptured => StepStatus::NotCaptured { why: detail },
+        reply::StepStatus::Reverted => StepStatus::Reverted { why: detail },
         reply::StepStatus::BeforeLost => StepStatus::BeforeLost { why: detail },
     }
 }

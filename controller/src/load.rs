@@ -285,6 +285,7 @@ impl Project {
             settings::Via::Local => Via::Local,
         };
         target.state_dir = state_dir;
+        target.confirm_timeout = or(settings.confirm_timeout_ms, target.confirm_timeout);
         Some(target)
     }
 }

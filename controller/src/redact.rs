@@ -174,6 +174,7 @@ mod tests {
             timeout_ms: 1_000,
             sensitive,
             prevent_undo: false,
+            critical: None,
             declared_at: String::new(),
         }
     }

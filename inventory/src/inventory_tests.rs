@@ -214,7 +214,7 @@ fn every_bad_key_and_name_is_reported_at_once() {
         problems,
         [
             "a.toml:10:1: unknown key `hosts` in `[all]`; known keys: vars, address, port, user, via, become, identity, \
-             password, host_keys, connect_timeout, handshake_timeout, auth_timeout, state_dir",
+             password, host_keys, connect_timeout, handshake_timeout, auth_timeout, confirm_timeout, state_dir",
             "a.toml:3:5: host `a` must be a table, not integer; write [hosts.NAME] and its keys below",
             "a.toml:4:8: `-x` can't name a host: the name begins with `-`; use letters, digits, `.`, `_` and `-`, and begin with a letter or a digit",
             "a.toml:5:10: can't read the range `w[1-`: `[` is never closed; write a range as `web[01-20]` or `web[1-3,7]`",

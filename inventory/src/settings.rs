@@ -90,6 +90,8 @@ pub struct SshSettings {
     pub handshake_timeout_ms: Option<Located<u64>>,
     /// Time to log in, in milliseconds.
     pub auth_timeout_ms: Option<Located<u64>>,
+    /// Time in which a change of what carries us has to be confirmed over a new connection, in milliseconds.
+    pub confirm_timeout_ms: Option<Located<u64>>,
     /// Where Holdfast keeps its things on the host; a template.
     pub state_dir: Option<Located<String>>,
 }
@@ -119,6 +121,8 @@ pub struct HostSettings {
     pub handshake_timeout_ms: Option<u64>,
     /// Time to log in, in milliseconds.
     pub auth_timeout_ms: Option<u64>,
+    /// Time in which a change of what carries us has to be confirmed over a new connection, in milliseconds.
+    pub confirm_timeout_ms: Option<u64>,
     /// Where Holdfast keeps its things on the host, a template; `None`: by the login user's rights.
     pub state_dir: Option<Located<String>>,
 }
@@ -174,6 +178,7 @@ impl SshSettings {
             connect_timeout_ms: time(reader, "connect_timeout", problems),
             handshake_timeout_ms: time(reader, "handshake_timeout", problems),
             auth_timeout_ms: time(reader, "auth_timeout", problems),
+            confirm_timeout_ms: time(reader, "confirm_timeout", problems),
             state_dir: checked(reader, "state_dir", check_state_dir, problems),
         }
     }
@@ -201,6 +206,7 @@ impl SshSettings {
             connect_timeout_ms: first(&self.connect_timeout_ms, &weaker.connect_timeout_ms),
             handshake_timeout_ms: first(&self.handshake_timeout_ms, &weaker.handshake_timeout_ms),
             auth_timeout_ms: first(&self.auth_timeout_ms, &weaker.auth_timeout_ms),
+            confirm_timeout_ms: first(&self.confirm_timeout_ms, &weaker.confirm_timeout_ms),
             state_dir: first(&self.state_dir, &weaker.state_dir),
         }
     }
@@ -222,6 +228,7 @@ impl SshSettings {
             connect_timeout_ms: plain(&self.connect_timeout_ms),
             handshake_timeout_ms: plain(&self.handshake_timeout_ms),
             auth_timeout_ms: plain(&self.auth_timeout_ms),
+            confirm_timeout_ms: plain(&self.confirm_timeout_ms),
             state_dir: self.state_dir.clone(),
         }
     }
@@ -252,6 +259,7 @@ impl HostSettings {
         set_some(&mut self.connect_timeout_ms, &flags.connect_timeout_ms);
         set_some(&mut self.handshake_timeout_ms, &flags.handshake_timeout_ms);
         set_some(&mut self.auth_timeout_ms, &flags.auth_timeout_ms);
+        set_some(&mut self.confirm_timeout_ms, &flags.confirm_timeout_ms);
     }
 }
 

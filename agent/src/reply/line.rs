@@ -1,7 +1,7 @@
 //! Reads one line of a reply: fields are cut at spaces, ids are plain names, values are unescaped.
 
 use super::escape::unescape;
-use super::{BlobOf, JobEnd, JobState, NAME_BYTES_MAX, Record, Refusal, ReplyError, StepStatus, When};
+use super::{BlobOf, Decision, JobEnd, JobState, NAME_BYTES_MAX, Record, Refusal, ReplyError, StepStatus, When};
 
 /// What a line is.
 pub(super) enum Line {
@@ -63,6 +63,20 @@ pub(super) fn parse(line: &str) -> Option<Line> {
                 attempt: name(attempt)?,
                 index: index.parse().ok()?,
                 before_digest: digest_of(digest)?,
+            }
+        }
+        "guarded" => {
+            let (attempt, seconds) = cut(rest);
+            Record::Guarded {
+                attempt: name(attempt)?,
+                seconds: seconds.parse().ok()?,
+            }
+        }
+        "decided" => {
+            let (attempt, decision) = cut(rest);
+            Record::Decided {
+                attempt: name(attempt)?,
+                decision: Decision::from_word(decision)?,
             }
         }
         "stepattr" => {

@@ -171,6 +171,25 @@ pub struct Step {
     pub blobs: BTreeSet<String>,
     /// Run only if one of these earlier steps (numbers in the job, from 1) changed something; empty: always.
     pub only_if_changed: Vec<u32>,
+    /// How the host takes the step back by itself, if it changes what carries us.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub guard: Option<StepGuard>,
+}
+
+/// How the host takes a step back by itself, unless somebody confirms over a new connection that the host can still be
+/// reached.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "kind")]
+pub enum StepGuard {
+    /// What stood there right before the step comes back.
+    Restore {
+        /// The sh that captures it into `$hf_before`.
+        capture: Sh,
+        /// The sh that puts it back from there (empty: it can't come back, as of a script without `undo`).
+        revert: Sh,
+    },
+    /// A restart is done once more, when what it followed from is back.
+    Again,
 }
 
 /// What a step means for the life of its resource, and so for what was there *before*.
@@ -224,6 +243,8 @@ pub struct HostPlan {
     pub changes: Vec<Change>,
     /// The `ID key value` lines that the prologue must find again, for planned resources only.
     pub fingerprint: Vec<String>,
+    /// Within how many seconds a guarded change has to be confirmed over a new connection.
+    pub confirm_s: u64,
     /// What stands in the way on this host; nothing is applied while this is not empty.
     pub refusals: Vec<Refusal>,
 }
@@ -256,6 +277,11 @@ impl HostPlan {
             .iter()
             .flat_map(|change| change.steps.iter().map(move |step| (change, step)));
         (1..).zip(steps).map(|(number, (change, step))| (number, change, step))
+    }
+
+    /// Tells whether any step changes what carries us.
+    pub fn is_guarded(&self) -> bool {
+        self.steps().any(|(_, _, step)| step.guard.is_some())
     }
 
     /// Tells whether applying it does anything, be it only in the ledger.

@@ -3,7 +3,7 @@
 //! docs/design/0001-host-protocol.md says what the runner on the host does with them.
 
 use crate::address::{Address, ResourceType};
-use crate::change::{Action, Change, HostPlan, Step, StepLife};
+use crate::change::{Action, Change, HostPlan, Step, StepGuard, StepLife};
 use crate::event::{IntendedStep, StepLifeKind};
 use crate::ids::MachineId;
 use crate::planner::Asked;
@@ -48,6 +48,7 @@ pub fn job_body(plan: &HostPlan, machine: &MachineId) -> JobBody {
         .code("}")
         .set("hf_steps", &steps.len().to_string())
         .set("hf_fingerprint", &as_reported(&plan.fingerprint))
+        .set("hf_confirm_limit", &plan.confirm_s.to_string())
         .set("hf_machine_new", machine.as_str());
     JobBody {
         text,
@@ -151,6 +152,14 @@ fn step_functions(text: Sh, number: u32, change: &Change, step: &Step) -> Sh {
         .set("hf_timeout", &step.timeout_s.to_string())
         .set("hf_always", yes_no(step.always))
         .set("hf_only_if", &only_if.join(" "))
+        .set(
+            "hf_guard",
+            match &step.guard {
+                None => "",
+                Some(StepGuard::Restore { .. }) => "restore",
+                Some(StepGuard::Again) => "again",
+            },
+        )
         .set("hf_wanted", &as_reported(&step.wanted));
     if let Some(ready) = &step.ready {
         meta = meta
@@ -166,6 +175,14 @@ fn step_functions(text: Sh, number: u32, change: &Change, step: &Step) -> Sh {
         text = text.function_with_status("hf_capture", number, capture);
     }
     text = text.function_with_status("hf_apply", number, &step.apply);
+    if let Some(StepGuard::Restore { capture, revert }) = &step.guard {
+        if !capture.is_empty() {
+            text = text.function_with_status("hf_snapshot", number, capture);
+        }
+        if !revert.is_empty() {
+            text = text.function_with_status("hf_revert", number, revert);
+        }
+    }
     match &step.ready {
         Some(ready) => text.function_with_status("hf_ready", number, &ready.check),
         None => text,

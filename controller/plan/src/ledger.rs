@@ -211,7 +211,8 @@ impl LedgerFold {
             // These have no step; a log that says otherwise changes nothing.
             Action::Adopt | Action::Forget | Action::NoOp => return,
         }
-        if report.changing && report.status != StepStatus::Begun {
+        let taken_back = matches!(report.status, StepStatus::Begun | StepStatus::Reverted { .. });
+        if report.changing && !taken_back {
             owe_all(ledger, &job.intent, step);
         }
     }
@@ -296,6 +297,7 @@ fn apply_reported(ledger: &mut Ledger, attempt: &AttemptId, step: &IntendedStep,
         | StepStatus::NotConverged { .. }
         | StepStatus::TimedOut { .. }
         | StepStatus::NotReady
+        | StepStatus::Reverted { .. }
         | StepStatus::NotCaptured { .. }
         | StepStatus::BeforeLost { .. } => {
             begin_apply(ledger, attempt, step, report);
@@ -348,6 +350,11 @@ fn undo_reported(ledger: &mut Ledger, step: &IntendedStep, report: &StepReport) 
             go(ledger, &step.address, Transition::UndoBegun);
         }
         StepStatus::Changed | StepStatus::Left { .. } => undone(ledger, &step.address),
+        // What Holdfast put there is back, and the life goes on.
+        StepStatus::Reverted { .. } => {
+            go(ledger, &step.address, Transition::UndoBegun);
+            go(ledger, &step.address, Transition::ApplyFailed);
+        }
         StepStatus::Failed { .. }
         | StepStatus::NotConverged { .. }
         | StepStatus::TimedOut { .. }

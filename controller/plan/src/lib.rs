@@ -8,6 +8,7 @@ pub mod backoff;
 pub mod blueprint;
 pub mod change;
 pub mod content;
+pub mod critical;
 pub mod desired;
 pub mod event;
 pub mod exit_code;

@@ -186,6 +186,12 @@ pub enum StepStatus {
         /// What the host said.
         why: String,
     },
+    /// It changed what carries us and nobody confirmed that the host could still be reached: the host took it back by
+    /// itself, so far as it could.
+    Reverted {
+        /// What did not come back, or nothing.
+        why: String,
+    },
     /// What was there before is not on the host any more, or not as it was captured: nothing was changed.
     BeforeLost {
         /// What the host said.
@@ -221,6 +227,8 @@ pub enum JobEnd {
         #[serde(default)]
         why: String,
     },
+    /// Nobody confirmed over a new connection: what carries us was put back by the host itself.
+    Reverted,
     /// The fingerprint no longer held: nothing was done.
     Stale {
         /// The first line that differs: `file./etc/motd: mode 0644 -> mode 0600`.

@@ -99,6 +99,11 @@ pub enum FailureKind {
         /// What the host said.
         why: String,
     },
+    /// It changed what carries us, and nobody confirmed over a new connection: the host took it back by itself.
+    Reverted {
+        /// What did not come back, or nothing.
+        why: String,
+    },
     /// What was there before is gone from the host, or was changed; nothing was changed.
     BeforeLost {
         /// What the host said.
@@ -471,6 +476,11 @@ impl FailureKind {
             Self::NotCaptured { why } => {
                 with_detail("what was there before could not be kept; nothing was changed", why)
             }
+            Self::Reverted { why } => with_detail(
+                "was taken back by the host itself: no new connection came about in time to confirm that it can still \
+                 be reached",
+                why,
+            ),
             Self::BeforeLost { why } => {
                 with_detail("what was there before can't be put back; nothing was changed", why)
             }
@@ -491,6 +501,9 @@ impl FailureKind {
             }
             Self::NotReady => "look at `ready.check` on the host, or raise its timeout",
             Self::NotCaptured { .. } => "free space where `state_dir` lies",
+            Self::Reverted { .. } => {
+                "the change would have locked you out: mend it; or raise `confirm_timeout` of the host if the way to it is slow"
+            }
             Self::BeforeLost { .. } => {
                 "put it right by hand, then `holdfast resolve HOST ADDRESS skip` drops it from the ledger"
             }

@@ -20,7 +20,7 @@ mod tests;
 mod undo;
 
 use crate::address::Address;
-use crate::change::{Action, Change, HostPlan, Reason, Refusal, Step};
+use crate::change::{Action, Change, HostPlan, Reason, Refusal, Step, StepGuard, StepLife};
 use crate::content::Blobs;
 use crate::event::HoldReason;
 use crate::ids::MachineId;
@@ -50,6 +50,10 @@ pub struct PlanInput<'a> {
     pub blobs: &'a Blobs,
     /// Against what the host is compared.
     pub mode: Mode,
+    /// The user that logs in, if it is known.
+    pub login: Option<&'a str>,
+    /// Within how many seconds a change of what carries us has to be confirmed.
+    pub confirm_s: u64,
 }
 
 /// Against what a host is compared.
@@ -188,6 +192,8 @@ struct Draft<'a> {
     /// The number of the step of each address that changes. A restart is no change of its service.
     step_of: BTreeMap<Address, u32>,
     steps: u32,
+    /// The numbers of the steps that change what carries us.
+    guarded_steps: BTreeSet<u32>,
 }
 
 impl<'a> Draft<'a> {
@@ -199,6 +205,7 @@ impl<'a> Draft<'a> {
             refusals: Vec::new(),
             step_of: BTreeMap::new(),
             steps: 0,
+            guarded_steps: BTreeSet::new(),
         }
     }
 
@@ -518,18 +525,41 @@ impl<'a> Draft<'a> {
     }
 
     fn push(&mut self, mut change: Change, steps: Result<Vec<Step>, Unsupported>) {
-        match steps {
+        match steps.and_then(|steps| self.guarded(&change, steps)) {
             Ok(steps) => {
                 self.steps += u32::try_from(steps.len()).expect("a plan has fewer steps than a u32 counts");
                 if change.action != Action::Restart && !steps.is_empty() {
                     // The last of them: what waits for the change waits for its end.
                     self.step_of.insert(change.address.clone(), self.steps);
+                    if steps.iter().any(|step| step.guard.is_some()) {
+                        self.guarded_steps.insert(self.steps);
+                    }
                 }
                 change.steps = steps;
             }
             Err(unsupported) => self.refuse(Some(&change.address), unsupported.to_string()),
         }
         self.changes.push(change);
+    }
+
+    /// Guards the steps of a change to what carries us. A restart is guarded with what it follows from.
+    fn guarded(&self, change: &Change, mut steps: Vec<Step>) -> Result<Vec<Step>, Unsupported> {
+        let critical = |resource| crate::critical::carries_us(resource, self.input.login);
+        for step in &mut steps {
+            let about = match &step.life {
+                StepLife::Ends { was, .. } => was,
+                _ => &change.desired,
+            };
+            if change.action == Action::Restart {
+                let follows = |number: &u32| self.guarded_steps.contains(number);
+                if critical(about) || step.only_if_changed.iter().any(follows) {
+                    step.guard = Some(StepGuard::Again);
+                }
+            } else if critical(about) {
+                step.guard = Some(compile::guard(about, &step.wanted, &change.observed, &self.platform)?);
+            }
+        }
+        Ok(steps)
     }
 
     fn finish(self) -> HostPlan {
@@ -539,6 +569,7 @@ impl<'a> Draft<'a> {
             platform: self.platform,
             changes: self.changes,
             fingerprint: Vec::new(),
+            confirm_s: self.input.confirm_s,
             refusals: self.refusals,
         };
         plan.fingerprint = crate::job::planned(&plan)

@@ -141,6 +141,7 @@ impl Report {
             | StepStatus::TimedOut { .. }
             | StepStatus::NotReady
             | StepStatus::NotCaptured { .. }
+            | StepStatus::Reverted { .. }
             | StepStatus::BeforeLost { .. } => {
                 row.failed += 1;
                 row.last_words = Some((address.clone(), report.output.clone()));

@@ -180,6 +180,7 @@ fn declared(address: Address, resource: Resource) -> DesiredResource {
         timeout_ms: STEP_TIMEOUT_MS,
         sensitive: false,
         prevent_undo: false,
+        critical: None,
         declared_at: DECLARED_AT.to_owned(),
     }
 }

@@ -118,6 +118,8 @@ pub async fn make(store: &Store, fleet: &Fleet, wanted: &Wanted) -> CliResult<Pl
             observation: &found.observation,
             blobs: &blobs,
             mode: wanted.mode,
+            login: Some(&target.user),
+            confirm_s: target.confirm_timeout.as_secs().max(1),
         };
         hosts.push(plan_host(&input));
     }

@@ -2,6 +2,7 @@
 //!
 //! Records nothing: that is the loop's duty, so that the order of the record is the order of the decisions.
 
+use super::confirm::confirm;
 use super::{Assignment, FOLLOW_TIMEOUT, JobAssignment, Shared, unlocked};
 use crate::link::{self, Exchange};
 use crate::outcomes;
@@ -153,8 +154,19 @@ impl Shared {
             Assignment::Command | Assignment::Collect => BTreeMap::new(),
         };
         let (inputs, progress) = (self.inputs.clone(), Arc::clone(&self.execution.progress));
+        let (fleet, target) = (self.execution.fleet.clone(), self.work(host).target.clone());
         let (host, attempt, mut told) = (host.clone(), attempt.clone(), false);
+        let mut confirming = false;
         move |record, _| {
+            // Once a job, and no longer than we ourselves said: the host says these words.
+            if let Record::Guarded { attempt: guarded, .. } = record
+                && *guarded == attempt.0
+                && !confirming
+            {
+                confirming = true;
+                progress.say(&host, "confirming over a new connection");
+                tokio::spawn(confirm(fleet.clone(), target.clone(), guarded.clone()));
+            }
             let runs = matches!(
                 record,
                 Record::Begin { .. }

@@ -7,6 +7,7 @@
 //! ```
 
 mod clear;
+mod confirm;
 mod host;
 mod interrupt;
 mod lease;

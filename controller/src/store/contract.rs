@@ -621,6 +621,7 @@ fn directory(path: &str) -> DesiredResource {
         timeout_ms: 1_000,
         sensitive: false,
         prevent_undo: false,
+        critical: None,
         declared_at: String::new(),
     }
 }

@@ -243,7 +243,12 @@ pub struct Target {
     pub via: Via,
     /// Where Holdfast keeps its things on the host; `None`: the default for the user it runs as.
     pub state_dir: Option<String>,
+    /// Within how long a change of what carries us has to be confirmed over a new connection.
+    pub confirm_timeout: Duration,
 }
+
+/// Two minutes: longer than the slowest login that we wait for, shorter than anybody's way to the machine room.
+const CONFIRM_TIMEOUT_DEFAULT: Duration = Duration::from_secs(120);
 
 impl Target {
     /// Makes a target with every default.
@@ -260,6 +265,7 @@ impl Target {
             r#become: Become::default(),
             via: Via::default(),
             state_dir: None,
+            confirm_timeout: CONFIRM_TIMEOUT_DEFAULT,
         }
     }
 }

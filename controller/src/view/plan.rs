@@ -108,6 +108,17 @@ fn piece(change: &Change, view: PlanView) -> Piece {
             shown(change, &difference.desired)
         ));
     }
+    if change.steps.iter().any(|step| step.guard.is_some()) {
+        let line = format!(
+            "        {}\n",
+            paint(
+                YELLOW,
+                "guarded: the host takes it back unless it is confirmed over a new connection"
+            )
+        );
+        shape.push_str(&line);
+        text.push_str(&line);
+    }
     for note in &change.notes {
         let mark = if note.warning {
             paint(YELLOW, "! ")

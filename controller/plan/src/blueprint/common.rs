@@ -1,5 +1,5 @@
 //! The keys that every type has: `on`, `needs`, `env`, `ready`, `timeout`, `on_failure`, `sensitive`, `prevent_undo`,
-//! `crlf`; and `restart_on` of services.
+//! `critical`, `crlf`; and `restart_on` of services.
 
 use super::reader::Reader;
 use super::text::{LineEnds, Text};
@@ -51,6 +51,7 @@ pub(super) struct Common {
     pub(super) sensitive: bool,
     pub(super) prevent_undo: bool,
     pub(super) line_ends: LineEnds,
+    pub(super) critical: Option<bool>,
 }
 
 /// Reads them.
@@ -72,6 +73,7 @@ pub(super) fn read(reader: &mut Reader<'_>, kind: ResourceType) -> Common {
     // A file reads it among its own keys: it stands beside the content.
     let sensitive = kind != ResourceType::File && reader.boolean("sensitive").unwrap_or(false);
     let prevent_undo = reader.boolean("prevent_undo").unwrap_or(false);
+    let critical = reader.boolean("critical");
     read_on_failure(reader);
     let line_ends = read_line_ends(reader);
     Common {
@@ -83,6 +85,7 @@ pub(super) fn read(reader: &mut Reader<'_>, kind: ResourceType) -> Common {
         timeout_ms,
         sensitive,
         prevent_undo,
+        critical,
         line_ends,
     }
 }

@@ -67,6 +67,7 @@ pub(crate) struct Declared {
     pub(crate) sensitive: bool,
     pub(crate) prevent_undo: bool,
     pub(crate) line_ends: LineEnds,
+    pub(crate) critical: Option<bool>,
     pub(crate) spec: Spec,
 }
 
@@ -213,6 +214,7 @@ impl Declared {
             timeout_ms: self.timeout_ms,
             sensitive: self.sensitive,
             prevent_undo: self.prevent_undo,
+            critical: self.critical,
             declared_at: self.declared_at.clone(),
         })
     }
@@ -300,6 +302,7 @@ fn read_resource(
         sensitive,
         prevent_undo,
         line_ends,
+        critical,
     } = common;
     let (line, _) = file.line_column(entry.key_span.start);
     Some(Declared {
@@ -315,6 +318,7 @@ fn read_resource(
         sensitive: sensitive || spec.as_ref().is_some_and(Spec::is_sensitive),
         prevent_undo,
         line_ends,
+        critical,
         spec: spec?,
     })
 }

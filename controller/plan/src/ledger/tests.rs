@@ -30,6 +30,7 @@ fn desired(resource: Resource, address: &str) -> DesiredResource {
         timeout_ms: 1_000,
         sensitive: false,
         prevent_undo: false,
+        critical: None,
         declared_at: String::new(),
     }
 }

@@ -224,7 +224,8 @@ fn entry_is_outdated(case: &Case<'_>) -> Option<Verdict> {
         || spec_changed(entry, case.desired)
         // The order in which things are undone follows them.
         || entry.desired.needs != case.desired.needs
-        || entry.desired.prevent_undo != case.desired.prevent_undo;
+        || entry.desired.prevent_undo != case.desired.prevent_undo
+        || entry.desired.critical != case.desired.critical;
     outdated.then_some(Verdict::Do(Action::Adopt, Reason::AlreadyAsDesired))
 }
 

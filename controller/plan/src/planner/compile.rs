@@ -1,6 +1,6 @@
 //! Steps: one change compiled for one host's platform.
 
-use crate::change::{Step, StepLife, StepReady};
+use crate::change::{Step, StepGuard, StepLife, StepReady};
 use crate::ledger::LedgerEntry;
 use crate::observation::{Attributes, Platform};
 use crate::resource::{DesiredResource, Unsupported};
@@ -29,6 +29,7 @@ pub(super) fn apply(
             .map(|content| content.sha256.clone())
             .collect(),
         only_if_changed: Vec::new(),
+        guard: None,
     })
 }
 
@@ -58,6 +59,7 @@ pub(super) fn undo(entry: &LedgerEntry, platform: &Platform) -> Result<Option<St
             .map(|content| content.sha256.clone())
             .collect(),
         only_if_changed: Vec::new(),
+        guard: None,
     }))
 }
 
@@ -73,7 +75,31 @@ pub(super) fn restart(service: &DesiredResource, observed: &Attributes, restart:
         timeout_s: whole_seconds(service.timeout_ms),
         blobs: std::collections::BTreeSet::new(),
         only_if_changed: only_if,
+        guard: None,
     }
+}
+
+/// Compiles the way back to what was observed, for a step that changes what carries us: it is taken if nobody confirms
+/// over a new connection.
+pub(super) fn guard(
+    about: &DesiredResource,
+    wanted: &[String],
+    observed: &Attributes,
+    platform: &Platform,
+) -> Result<StepGuard, Unsupported> {
+    let resource = about.resource.lifecycle();
+    let mut put = Attributes::default();
+    for (key, value) in wanted.iter().filter_map(|line| line.split_once(' ')) {
+        put.set(key, value);
+    }
+    let revert = match resource.has_undo() {
+        true => resource.restore(observed, &put, platform)?,
+        false => Sh::new(),
+    };
+    Ok(StepGuard::Restore {
+        capture: resource.capture(),
+        revert,
+    })
 }
 
 /// The user's own sh runs in a shell of its own, with its variables in the environment.

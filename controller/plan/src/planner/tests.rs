@@ -103,6 +103,8 @@ impl Host {
             observation: &observation,
             blobs: &self.blobs,
             mode,
+            login: None,
+            confirm_s: 60,
         })
     }
 
@@ -229,6 +231,7 @@ fn desired(address: &str, resource: Resource) -> DesiredResource {
         timeout_ms: 1_500,
         sensitive: false,
         prevent_undo: false,
+        critical: None,
         declared_at: String::new(),
     }
 }
@@ -579,6 +582,8 @@ fn another_machine_under_the_name_is_refused() {
             observation: &observation,
             blobs: &host.blobs,
             mode: Mode::Converge,
+            login: None,
+            confirm_s: 60,
         });
         assert!(plan.refusals[0].message.contains("re-imaged"), "{:?}", plan.refusals);
     }
@@ -625,6 +630,8 @@ fn an_uncollected_job_is_refused() {
         observation: &observation,
         blobs: &host.blobs,
         mode: Mode::Converge,
+        login: None,
+        confirm_s: 60,
     });
     assert_eq!(plan.refusals.len(), 3);
 }

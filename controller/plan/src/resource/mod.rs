@@ -277,6 +277,9 @@ pub struct DesiredResource {
     /// Whether it may not be undone: a plan that would is refused.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub prevent_undo: bool,
+    /// Whether it carries us, if the blueprint says so (see [`crate::critical`]).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub critical: Option<bool>,
     /// `file:line` of the blueprint that declares it, for people.
     #[serde(default)]
     pub declared_at: String,

@@ -22,7 +22,7 @@ pub(super) fn outcome_of(report: &JobReport) -> (Outcome, bool) {
             let (kind, detail) = (RefusalKind::DiskFull, "before the first step".to_owned());
             return (Outcome::Refused { kind, detail }, false);
         }
-        Some(JobEnd::Completed | JobEnd::Stopped { .. }) | None => {}
+        Some(JobEnd::Completed | JobEnd::Stopped { .. } | JobEnd::Reverted) | None => {}
     }
     let bad = report.steps.iter().find_map(|step| match &step.status {
         StepStatus::Unchanged | StepStatus::Changed | StepStatus::Left { .. } => None,
@@ -37,6 +37,7 @@ pub(super) fn outcome_of(report: &JobReport) -> (Outcome, bool) {
         }),
         StepStatus::NotReady => Some(failed(FailureKind::NotReady)),
         StepStatus::NotCaptured { why } => Some(failed(FailureKind::NotCaptured { why: why.clone() })),
+        StepStatus::Reverted { why } => Some(failed(FailureKind::Reverted { why: why.clone() })),
         StepStatus::BeforeLost { why } => Some(failed(FailureKind::BeforeLost { why: why.clone() })),
     });
     if let Some(bad) = bad {
