@@ -1,9 +1,10 @@
 //! The runner under real shells: what a carrier sends, what the host does, and what it says.
 
 #[expect(dead_code, reason = "the other tests use the rest of the test host")]
+mod host;
+
 #[path = "runner/guard.rs"]
 mod guard;
-mod host;
 
 use holdfast_agent::program;
 use holdfast_agent::reply::{JobEnd, JobState, Record, Refusal, StepStatus};

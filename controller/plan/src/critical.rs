@@ -105,13 +105,13 @@ fn without_architecture(package: &str) -> &str {
 }
 
 fn is_critical_path(path: &str) -> bool {
-    let listed = |known: &&str| match known.strip_suffix('/') {
-        Some(folder) => path == folder || path.starts_with(*known),
-        None => path == *known,
+    let listed = |known: &str| match known.strip_suffix('/') {
+        Some(folder) => path == folder || path.starts_with(known),
+        None => path == known,
     };
     // Keys and what decides about them, whoever's they are: the login's home is known to the host alone.
     let keys = path.split('/').any(|part| part == ".ssh");
-    keys || PATHS.iter().any(|known| listed(&known))
+    keys || PATHS.iter().any(|known| listed(known))
 }
 
 #[cfg(test)]

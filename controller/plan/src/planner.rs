@@ -556,7 +556,11 @@ impl<'a> Draft<'a> {
                     step.guard = Some(StepGuard::Again);
                 }
             } else if critical(about) {
-                step.guard = Some(compile::guard(about, &step.wanted, &change.observed, &self.platform)?);
+                let guard = compile::guard(about, &step.wanted, &change.observed, &self.platform)?;
+                let contents = about.resource.lifecycle().undo_contents();
+                let contents: Vec<String> = contents.iter().map(|content| content.sha256.clone()).collect();
+                step.blobs.extend(contents);
+                step.guard = Some(guard);
             }
         }
         Ok(steps)
