@@ -75,6 +75,11 @@ hf_guard_setsid() {
 
 # hf_guard_decide: waits for the word, and acts by it; sets hf_guard_how.
 hf_guard_decide() {
+  # A job that did not come to its end is taken back at once: half a change of what carries us is none to stay with.
+  if hf_first_line "$hf_job/guard/over" && [ "$hf_got" != completed ]; then
+    hf_guard_settle
+    return 0
+  fi
   hf_journal "guarded $hf_attempt $hf_confirm_limit"
   hf_now
   hf_guard_since=$hf_time hf_guard_polls=0
@@ -87,6 +92,11 @@ hf_guard_decide() {
       break
     fi
   done
+  hf_guard_settle
+}
+
+# hf_guard_settle: what nobody has confirmed by now is taken back.
+hf_guard_settle() {
   if mkdir "$hf_job/decided" 2>/dev/null; then
     hf_guard_how=reverted
     { :; } >"$hf_job/decided/reverted"
@@ -153,9 +163,10 @@ hf_guard_run() {
   fi
 }
 
-# hf_guard_wait: the wrapper's part at its end; sets hf_guard_how. If the guard was killed, the wrapper is the guard.
+# hf_guard_wait HOW: the wrapper's part at its end, which is completed or not; sets hf_guard_how. If the guard was killed,
+# the wrapper is the guard.
 hf_guard_wait() {
-  { :; } >"$hf_job/guard/over"
+  hf_say "$1" >"$hf_job/guard/over.new" && mv "$hf_job/guard/over.new" "$hf_job/guard/over"
   while ! hf_first_line "$hf_job/guard/done"; do
     if ! hf_first_line "$hf_job/guard/pid" || ! hf_alive $hf_got; then
       hf_first_line "$hf_job/guard/done" || hf_guard_decide

@@ -13,7 +13,7 @@ hf_journal() {
 # hf_end HOW DETAIL: the last word, into room that was made before anything was done, and at once by rename.
 hf_end() {
   if [ "$hf_guarded" = 1 ]; then
-    hf_guard_wait
+    hf_guard_wait "$1"
     [ "$hf_guard_how" != reverted ] || set -- reverted -
   fi
   hf_a=${2%%$hf_nl*}
