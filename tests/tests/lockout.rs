@@ -33,7 +33,7 @@ const BREAKS: [(&str, &str); 5] = [
     (
         "a way back that is gone",
         "[script.drop]\ncritical = true\ncheck = 'ip route show type blackhole | grep -q .'\n\
-         apply = 'ip route add blackhole BACK/32'\nundo = 'ip route del blackhole BACK/32'\n",
+         apply = 'ip route add blackhole BACK/32'\nundo = 'ip route del blackhole BACK/32 2>/dev/null || :'\n",
     ),
 ];
 

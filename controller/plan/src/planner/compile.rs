@@ -92,9 +92,9 @@ pub(super) fn guard(
     for (key, value) in wanted.iter().filter_map(|line| line.split_once(' ')) {
         put.set(key, value);
     }
-    let revert = match resource.has_undo() {
-        true => resource.restore(observed, &put, platform)?,
-        false => Sh::new(),
+    let revert = match resource.kept_because() {
+        None => resource.restore(observed, &put, platform)?,
+        Some(_) => Sh::new(),
     };
     Ok(StepGuard::Restore {
         capture: resource.capture(),
