@@ -519,7 +519,7 @@ async fn contents_of_a_plan_that_ended_are_dropped(one: Store, _two: Store) {
     one.put_blobs(&blobs, NOW).await.expect("kept");
     let plan = serde_json::json!({ "id": "p", "at": NOW, "hosts": [{
         "host": "web", "machine": "m", "platform": { "init": "none", "package_manager": "none", "root": true },
-        "fingerprint": [], "refusals": [], "changes": [{
+        "fingerprint": [], "confirm_s": 120, "refusals": [], "changes": [{
             "address": "directory./srv", "action": "create", "reason": { "reason": "not_there" },
             "desired": directory("/srv"), "observed": [], "steps": [{
                 "probe": "", "wanted": [], "always": false, "life": { "kind": "none" }, "apply": "", "ready": null,
