@@ -192,15 +192,17 @@ hf_put_here_write() {
   [ -z "${hf_put_times:-}" ] || touch -r "$hf_put_times" "$hf_new" || :
 }
 
-# hf_put_here_validate: $FILE names the new content, beside its place and on its file system.
+# hf_put_here_validate: $FILE names the new content, beside its place and on its file system. The sh of a user goes by the
+# environment, since arguments are for everybody to see; and from /, since the folder may be somebody else's.
 hf_put_here_validate() {
-  [ -n "${hf_validate:-}" ] || return 0
+  [ -n "$hf_validate" ] || return 0
   hf_validate_said=$(
     FILE=$hf_new
-    export FILE
+    export FILE hf_validate
     umask 022
-    # The newline keeps words that begin with `-` from being an option.
-    exec "${hf_sh:-/bin/sh}" -c "$hf_nl$hf_validate" </dev/null 2>&1
+    cd /
+    # shellcheck disable=SC2016
+    exec ${hf_sh:-/bin/sh} -c 'hf_validated=$hf_validate; unset hf_validate; eval "$hf_validated"' </dev/null 2>&1
   ) && return 0
   hf_fail "validate refused the new content of $hf_go_path, which stays as it is${hf_validate_said:+: }$hf_validate_said"
 }

@@ -166,6 +166,7 @@ mod tests {
                 path: "/etc/x".to_owned(),
                 ensure: Ensure::Present,
                 line: text.to_owned(),
+                validate: None,
             }),
             needs: Vec::new(),
             restart_on: Vec::new(),

@@ -124,6 +124,7 @@ fn resources(home: &str, content: &Content) -> Vec<Resource> {
             owner: Some(USER.to_string()),
             group: Some(USER.to_string()),
             sensitive: false,
+            validate: None,
         })
     };
     vec![
@@ -132,6 +133,7 @@ fn resources(home: &str, content: &Content) -> Vec<Resource> {
             path: format!("{home}/l"),
             ensure: Ensure::Present,
             line: "a line".to_owned(),
+            validate: None,
         }),
         Resource::Directory(Directory {
             path: format!("{home}/d"),

@@ -32,6 +32,7 @@ fn resource() -> impl Strategy<Value = Resource> {
             owner,
             group: None,
             sensitive: false,
+            validate: None,
         })),
         (ensure(), mode(), maybe()).prop_map(|(ensure, mode, group)| Resource::Directory(Directory {
             path: "/d".to_owned(),
@@ -49,6 +50,7 @@ fn resource() -> impl Strategy<Value = Resource> {
             path: "/t".to_owned(),
             ensure,
             line: "a".to_owned(),
+            validate: None,
         })),
         ensure().prop_map(|ensure| Resource::Package(Package {
             name: "p".to_owned(),

@@ -165,6 +165,7 @@ fn file(path: &str, content: Content, mode: &str) -> DesiredResource {
             owner: Some("root".to_owned()),
             group: None,
             sensitive: path == AGENT_PATH,
+            validate: None,
         }),
     )
 }

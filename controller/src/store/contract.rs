@@ -499,6 +499,7 @@ async fn contents_in_use_are_kept(one: Store, _two: Store) {
                 owner: None,
                 group: None,
                 sensitive: false,
+                validate: None,
             }),
             ..directory("/x")
         },

@@ -149,6 +149,14 @@ impl<'a> Filler<'a> {
         Some(content)
     }
 
+    /// Gives the user's sh, if there is any.
+    pub(crate) fn maybe_sh(&mut self, sh: Option<&ShText>) -> Option<Option<String>> {
+        match sh {
+            Some(sh) => self.sh(sh).map(|text| Some(text.to_string())),
+            None => Some(None),
+        }
+    }
+
     /// Gives the user's own sh, which is never filled in.
     pub(crate) fn sh(&mut self, sh: &ShText) -> Option<Arc<str>> {
         let file = match sh {

@@ -44,6 +44,7 @@ fn file(path: &str) -> DesiredResource {
         owner: None,
         group: None,
         sensitive: false,
+        validate: None,
     });
     desired(resource, &format!("file.{path}"))
 }

@@ -245,6 +245,7 @@ fn file(blobs: &mut Blobs, path: &str, text: &str) -> DesiredResource {
         owner: None,
         group: None,
         sensitive: false,
+        validate: None,
     });
     desired(&format!("file.{path}"), resource)
 }
@@ -278,6 +279,7 @@ fn line(name: &str, text: &str) -> DesiredResource {
         path: "/etc/hosts".to_owned(),
         ensure: Ensure::Present,
         line: text.to_owned(),
+        validate: None,
     });
     desired(&format!("line.{name}"), resource)
 }

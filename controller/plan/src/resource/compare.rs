@@ -97,6 +97,14 @@ pub(super) fn or_empty(value: Option<&str>) -> &str {
     value.unwrap_or_default()
 }
 
+/// Begins the sh of a step with what has to pass before a file's content is moved in.
+pub(super) fn validated(validate: Option<&str>) -> Sh {
+    match validate {
+        Some(sh) => Sh::new().set("hf_validate", sh),
+        None => Sh::new(),
+    }
+}
+
 /// What shows at a path once *before* is back. Mode and owner of what was there all the time are checked only where
 /// Holdfast set them.
 pub(super) fn path_restored(before: &Attributes, put: &Attributes) -> Wanted {

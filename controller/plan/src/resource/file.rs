@@ -1,6 +1,6 @@
 //! `file`: a regular file with a content.
 
-use super::compare::{Wanted, absent, form, four_digits, or_empty, path_back, path_restored, unclear};
+use super::compare::{Wanted, absent, form, four_digits, or_empty, path_back, path_restored, unclear, validated};
 use super::{Claim, ClaimKind, Collect, Comparison, Ensure, Lifecycle, Unsupported};
 use crate::address::ResourceType;
 use crate::content::Content;
@@ -25,6 +25,9 @@ pub struct File {
     pub group: Option<String>,
     /// Never bring its text back from the host.
     pub sensitive: bool,
+    /// The user's sh that must pass before a content is moved in; `$FILE` names that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub validate: Option<String>,
 }
 
 impl File {
@@ -138,7 +141,7 @@ impl Lifecycle for File {
             return Ok(Sh::new().call("hf_gone", [self.path.as_str()]));
         };
         let cksum = format!("{}:{}", content.crc, content.bytes);
-        Ok(Sh::new().call(
+        Ok(validated(self.validate.as_deref()).call(
             "hf_file",
             [
                 content.sha256.as_str(),
@@ -152,7 +155,7 @@ impl Lifecycle for File {
     }
 
     fn restore(&self, before: &Attributes, put: &Attributes, _platform: &Platform) -> Result<Sh, Unsupported> {
-        Ok(path_back(&self.path, before, put, &self.ours()))
+        Ok(validated(self.validate.as_deref()).then(&path_back(&self.path, before, put, &self.ours())))
     }
 
     fn restored(&self, before: &Attributes, put: &Attributes) -> Vec<String> {

@@ -4,7 +4,7 @@
 //! with a newline, and at which numbers the line stood if it is to go. Undone in reverse, several lines of one file
 //! give back its bytes.
 
-use super::compare::{Wanted, absent, unclear};
+use super::compare::{Wanted, absent, unclear, validated};
 use super::{Claim, ClaimKind, Collect, Comparison, Ensure, Lifecycle, Unsupported};
 use crate::address::ResourceType;
 use crate::observation::{Attributes, Platform};
@@ -20,6 +20,9 @@ pub struct Line {
     pub ensure: Ensure,
     /// The line, without its newline.
     pub line: String,
+    /// The user's sh that must pass before the edited file is moved in; `$FILE` names that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub validate: Option<String>,
 }
 
 impl Line {
@@ -31,7 +34,9 @@ impl Line {
     }
 
     fn variables(&self) -> Sh {
-        Sh::new().set("path", &self.path).set("line", &self.line)
+        validated(self.validate.as_deref())
+            .set("path", &self.path)
+            .set("line", &self.line)
     }
 }
 
@@ -155,7 +160,7 @@ hf_stat_one "$path"
 if [ "$hf_type" = file ] && hf_has_line "$path" "$line"; then
   numbers=$(export line; awk '$0 "" == ENVIRON["line"] "" { n = NR } END { print n "," NR }' "$path")
   if [ "$was_type,$numbers" = absent,1,1 ]; then
-    rm -f "$path" || hf_die "cannot remove $path"
+    hf_gone "$path"
   else
     [ "${numbers%,*}" = "${numbers#*,}" ] || {
       final=yes

@@ -3,7 +3,7 @@
 use crate::blueprint::check;
 use crate::blueprint::fill::Filler;
 use crate::blueprint::reader::Reader;
-use crate::blueprint::text::{FileRef, Text};
+use crate::blueprint::text::{FileRef, ShText, Text};
 use crate::resource::{Ensure, File, Resource};
 
 /// A file whose values are not filled in yet.
@@ -15,6 +15,7 @@ pub(crate) struct FileSpec {
     mode: Option<Text>,
     owner: Option<Text>,
     group: Option<Text>,
+    validate: Option<ShText>,
     pub(crate) sensitive: bool,
 }
 
@@ -41,8 +42,12 @@ impl FileSpec {
         let mode = reader.mode();
         let owner = reader.text("owner", check::account);
         let group = reader.text("group", check::account);
+        let validate = reader.sh("validate");
         let sensitive = reader.boolean("sensitive").unwrap_or(false);
-        reader.refuse_when_absent(ensure, &["content", "template", "source", "mode", "owner", "group"]);
+        reader.refuse_when_absent(
+            ensure,
+            &["content", "template", "source", "mode", "owner", "group", "validate"],
+        );
         refuse_two_sources(reader);
         if ensure == Ensure::Present && !SOURCES.iter().any(|key| reader.has(key)) {
             reader.missing("content", "give it `content`, a `template` or a `source`");
@@ -58,6 +63,7 @@ impl FileSpec {
             mode,
             owner,
             group,
+            validate,
             sensitive,
         })
     }
@@ -68,6 +74,10 @@ impl FileSpec {
             _ => None,
         }
         .into_iter()
+    }
+
+    pub(crate) fn sh_texts(&self) -> impl Iterator<Item = &ShText> {
+        self.validate.iter()
     }
 
     pub(crate) fn fill(&self, filler: &mut Filler<'_>) -> Option<Resource> {
@@ -81,6 +91,7 @@ impl FileSpec {
         let mode = filler.maybe(self.mode.as_ref());
         let owner = filler.maybe(self.owner.as_ref());
         let group = filler.maybe(self.group.as_ref());
+        let validate = filler.maybe_sh(self.validate.as_ref());
         Some(Resource::File(File {
             path: path?,
             ensure: self.ensure,
@@ -89,6 +100,7 @@ impl FileSpec {
             owner: owner?,
             group: group?,
             sensitive: self.sensitive,
+            validate: validate?,
         }))
     }
 }

@@ -3,7 +3,7 @@
 use crate::blueprint::check;
 use crate::blueprint::fill::Filler;
 use crate::blueprint::reader::Reader;
-use crate::blueprint::text::Text;
+use crate::blueprint::text::{ShText, Text};
 use crate::resource::{Ensure, Line, Resource};
 
 /// A line whose values are not filled in yet.
@@ -12,6 +12,7 @@ pub(crate) struct LineSpec {
     path: Text,
     ensure: Ensure,
     line: Text,
+    validate: Option<ShText>,
 }
 
 impl LineSpec {
@@ -19,20 +20,28 @@ impl LineSpec {
         let path = reader.own("path", check::path);
         let ensure = reader.ensure();
         let line = reader.required("line", check::one_line, "give the line as it shall stand in the file");
+        let validate = reader.sh("validate");
         Some(Self {
             path: path?,
             ensure,
             line: line?,
+            validate,
         })
+    }
+
+    pub(crate) fn sh_texts(&self) -> impl Iterator<Item = &ShText> {
+        self.validate.iter()
     }
 
     pub(crate) fn fill(&self, filler: &mut Filler<'_>) -> Option<Resource> {
         let path = filler.text(&self.path);
         let line = filler.text(&self.line);
+        let validate = filler.maybe_sh(self.validate.as_ref());
         Some(Resource::Line(Line {
             path: path?,
             ensure: self.ensure,
             line: line?,
+            validate: validate?,
         }))
     }
 }

@@ -78,6 +78,8 @@ impl Spec {
     pub(crate) fn sh_texts(&self) -> Vec<&ShText> {
         match self {
             Spec::Script(spec) => spec.sh_texts().collect(),
+            Spec::File(spec) => spec.sh_texts().collect(),
+            Spec::Line(spec) => spec.sh_texts().collect(),
             _ => Vec::new(),
         }
     }

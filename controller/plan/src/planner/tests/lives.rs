@@ -34,6 +34,7 @@ fn absent(path: &str, needs: &[&str]) -> DesiredResource {
         owner: None,
         group: None,
         sensitive: false,
+        validate: None,
     });
     DesiredResource {
         needs: needs.iter().map(|a| a.parse().expect("an address")).collect(),
