@@ -90,7 +90,7 @@ pub fn command_hint(outcome: &Outcome) -> Option<&str> {
     match outcome {
         // Its output says why.
         Outcome::Failed { .. } => None,
-        Outcome::TimedOut { .. } => Some("it may still be running on the host; look there, or raise --timeout"),
+        Outcome::TimedOut { .. } => Some("look for it on the host and end it there, or raise --timeout"),
         Outcome::Unknown { .. } => Some("it may still be running on the host; look there before you run it again"),
         other => other.hint(),
     }

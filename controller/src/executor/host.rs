@@ -7,7 +7,7 @@ use super::{Assignment, FOLLOW_TIMEOUT, JobAssignment, Shared, unlocked};
 use crate::link::{self, Exchange};
 use crate::outcomes;
 use crate::output::CommandHandler;
-use crate::transport::{ExecEnd, Session, TransportError};
+use crate::transport::{ExecEnd, Session, TransportError, Via};
 use holdfast_agent::program::{self, FollowRequest, Part, StartRequest};
 use holdfast_agent::reply::{JobState as HostJobState, Record, Refusal};
 use holdfast_inventory::HostName;
@@ -320,9 +320,11 @@ impl Shared {
                 why: Unreached::new(UnreachableKind::Protocol, never_began(&end, &said_before)),
             },
             Err(TransportError::Deadline { .. }) => {
+                // A connection takes no process with it, except that of this machine itself, which its carrier ends.
+                let goes_on = self.work(&host).target.via != Via::Local;
                 let outcome = Outcome::TimedOut {
                     address: None,
-                    survivors: Vec::new(),
+                    survivors: goes_on.then(|| "the command".to_owned()).into_iter().collect(),
                 };
                 output.over(&host, &outcome, collected);
                 Input::CommandOver {
