@@ -152,6 +152,9 @@ impl Note {
 /// One change compiled for one host's platform.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Step {
+    /// Its number in the job, from 1: the steps of one change need not follow each other, since all that leaves goes
+    /// before anything comes.
+    pub number: u32,
     /// Reports the attributes.
     pub probe: Sh,
     /// The `key value` lines that the probe must show afterwards; if it shows them already, nothing is done
@@ -270,13 +273,14 @@ pub struct Plan {
 }
 
 impl HostPlan {
-    /// Lists the steps with the change that each belongs to, and its number in the job, from 1.
+    /// Lists the steps in the order of the job, each with the change that it belongs to and its number, from 1.
     pub fn steps(&self) -> impl Iterator<Item = (u32, &Change, &Step)> {
-        let steps = self
-            .changes
-            .iter()
-            .flat_map(|change| change.steps.iter().map(move |step| (change, step)));
-        (1..).zip(steps).map(|(number, (change, step))| (number, change, step))
+        let all = self.changes.iter();
+        let mut steps: Vec<_> = all
+            .flat_map(|change| change.steps.iter().map(move |step| (step.number, change, step)))
+            .collect();
+        steps.sort_by_key(|(number, _, _)| *number);
+        steps.into_iter()
     }
 
     /// Tells whether any step changes what carries us.

@@ -191,11 +191,10 @@ fn step_functions(text: Sh, number: u32, change: &Change, step: &Step) -> Sh {
 
 /// Works out which steps make which service owed a restart, whether or not the plan restarts it.
 fn restarts(plan: &HostPlan) -> BTreeMap<Address, Vec<u32>> {
-    let number_of: BTreeMap<&Address, u32> = plan
-        .steps()
-        .filter(|(_, change, _)| change.action != Action::Restart)
-        .map(|(number, change, _)| (&change.address, number))
-        .collect();
+    let mut numbers_of: BTreeMap<&Address, Vec<u32>> = BTreeMap::new();
+    for (number, change, _) in plan.steps().filter(|(_, change, _)| change.action != Action::Restart) {
+        numbers_of.entry(&change.address).or_default().push(number);
+    }
     let mut restarts: BTreeMap<Address, Vec<u32>> = BTreeMap::new();
     for change in &plan.changes {
         let stays = change.address.kind == ResourceType::Service
@@ -208,7 +207,9 @@ fn restarts(plan: &HostPlan) -> BTreeMap<Address, Vec<u32>> {
             .desired
             .restart_on
             .iter()
-            .filter_map(|on| number_of.get(on).copied());
+            .filter_map(|on| numbers_of.get(on))
+            .flatten()
+            .copied();
         let waited_for = change
             .steps
             .iter()

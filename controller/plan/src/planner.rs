@@ -3,18 +3,19 @@
 //! It decides everything; carrying out a plan leaves no meaningful choice. It changes nothing and reads no clock.
 //!
 //! ```text
-//! ledger beyond desired ── deletes, forgets (needs reversed) ──────┐
+//! what leaves its place ── deletes, forgets, ends of old lives ────┐
 //! desired, in order ── compare ── rules ── compile ────────────────┼──> HostPlan
 //! changed dependencies, owed restarts ── restarts ─────────────────┘
 //! ```
 //!
-//! Deletes come first. A path may pass from one resource to another (a file becomes a symlink under a new address):
-//! the old one has to be undone before the new one captures *before*, or it would capture what Holdfast itself put
-//! there. Among themselves they go in the reverse order of needs and paths ([`undo`]).
+//! All that leaves a place comes first ([`leaving`]). A path may pass from one resource to another (a file becomes a
+//! symlink under a new address, two addresses trade places): the old one has to be undone before the new one captures
+//! *before*, or it would capture what Holdfast itself put there.
 
 mod classify;
 mod compile;
 mod diff;
+mod leaving;
 #[cfg(test)]
 mod tests;
 mod undo;
@@ -24,13 +25,13 @@ use crate::change::{Action, Change, HostPlan, Reason, Refusal, Step, StepGuard, 
 use crate::content::Blobs;
 use crate::event::HoldReason;
 use crate::ids::MachineId;
-use crate::ledger::{Before, Ledger, LedgerEntry, Origin};
-use crate::lifecycle::Phase;
+use crate::ledger::{Before, Ledger};
 use crate::observation::{Attributes, JobState, Observation, Platform};
 use crate::resource::{DesiredResource, Lifecycle, Resource, Service, Unsupported};
 use crate::sh::Sh;
 use classify::{Case, Verdict};
 use holdfast_inventory::HostName;
+use leaving::Undone;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// All that the plan of one host follows from.
@@ -127,7 +128,7 @@ pub fn plan_host(input: &PlanInput<'_>) -> HostPlan {
         }
     };
     if input.mode == Mode::Converge {
-        draft.plan_deletes();
+        draft.plan_leaving();
     }
     let mut later = Vec::new();
     for (place, resource) in desired.iter().enumerate() {
@@ -189,8 +190,12 @@ struct Draft<'a> {
     platform: Platform,
     changes: Vec<Change>,
     refusals: Vec<Refusal>,
-    /// The number of the step of each address that changes. A restart is no change of its service.
-    step_of: BTreeMap<Address, u32>,
+    /// What is undone before anything comes: what left the blueprints, and old lives.
+    undone: Vec<Undone<'a>>,
+    /// The steps that end the old lives of what stays declared, until its own change takes them up.
+    ends: BTreeMap<Address, Vec<Step>>,
+    /// The numbers of the steps of each address that changes. A restart is no change of its service.
+    steps_of: BTreeMap<Address, Vec<u32>>,
     steps: u32,
     /// The numbers of the steps that change what carries us.
     guarded_steps: BTreeSet<u32>,
@@ -203,7 +208,9 @@ impl<'a> Draft<'a> {
             platform: input.observation.facts.platform(),
             changes: Vec::new(),
             refusals: Vec::new(),
-            step_of: BTreeMap::new(),
+            undone: Vec::new(),
+            ends: BTreeMap::new(),
+            steps_of: BTreeMap::new(),
             steps: 0,
             guarded_steps: BTreeSet::new(),
         }
@@ -276,64 +283,6 @@ impl<'a> Draft<'a> {
         found.map(|found| found.attributes.clone()).unwrap_or_default()
     }
 
-    /// Plans what left the blueprints, in the order in which it is undone.
-    fn plan_deletes(&mut self) {
-        let wanted: BTreeSet<&Address> = self.input.desired.iter().map(|resource| &resource.address).collect();
-        let mut leaving = self.input.ledger.in_order();
-        leaving.retain(|entry| !wanted.contains(&entry.desired.address));
-        let runs_on: Vec<bool> = leaving.iter().map(|entry| self.runs_on(entry)).collect();
-        for at in undo::order(&leaving, &runs_on) {
-            if runs_on[at] {
-                self.plan_restart(&leaving[at].desired, Leaving::Yes);
-            }
-            self.plan_delete(leaving[at]);
-        }
-    }
-
-    /// Tells whether a service that leaves goes on running, as it did before Holdfast: then it has to learn that the
-    /// files it read are back as they were.
-    fn runs_on(&self, entry: &LedgerEntry) -> bool {
-        let Resource::Service(service) = &entry.desired.resource else {
-            return false;
-        };
-        let was = match &entry.before {
-            Some(before) if entry.put.get("running").is_some() => before.attributes.get("running") == Some("yes"),
-            Some(_) | None => self.observed(&entry.desired.address).get("running") == Some("yes"),
-        };
-        was && service.running != Some(false)
-    }
-
-    fn plan_delete(&mut self, entry: &LedgerEntry) {
-        let address = &entry.desired.address;
-        let host = &self.input.observation.host;
-        if entry.phase == Phase::Stuck {
-            let message = format!("{}; `holdfast resolve {host} {address}` decides", classify::STUCK);
-            self.refuse(Some(address), message);
-        }
-        match self.undo(entry) {
-            Ok(None) => {
-                let why = match entry.origin() {
-                    Origin::Adopted => "Holdfast found it so, and changed nothing of it",
-                    Origin::Applied => entry.desired.resource.lifecycle().kept_because().unwrap_or_default(),
-                };
-                let reason = Reason::NothingToUndo { why: why.to_owned() };
-                self.push(
-                    self.change(&entry.desired, Action::Forget, reason, None),
-                    Ok(Vec::new()),
-                );
-            }
-            step => {
-                if entry.desired.prevent_undo {
-                    let message = "it left the blueprint, and `prevent_undo` keeps it from being undone: declare it again \
-                                   without `prevent_undo`, apply that, and take it out then";
-                    self.refuse(Some(address), message);
-                }
-                let change = self.change(&entry.desired, Action::Delete, Reason::LeftBlueprint, None);
-                self.push(change, step.map(|step| step.into_iter().collect()));
-            }
-        }
-    }
-
     fn plan_desired(&mut self, desired: &DesiredResource) {
         let entry = self.input.ledger.entries.get(&desired.address);
         let found = self.input.observation.resources.get(&desired.address);
@@ -344,12 +293,7 @@ impl<'a> Draft<'a> {
             drift: self.input.mode == Mode::Drift,
             displaced: self.displaced(desired),
             pending_needs: self.rests_on(desired),
-            pending: self
-                .changes
-                .iter()
-                .filter(|change| !change.steps.is_empty())
-                .map(|change| change.address.clone())
-                .collect(),
+            pending: self.pending_before(desired),
         };
         match classify::decide(&case) {
             Verdict::Refuse(message) => self.refuse(Some(&desired.address), message),
@@ -374,60 +318,42 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// Compiles what a desired resource needs: one step, or, where the old thing is undone first, two.
+    /// Compiles what a desired resource needs. If its old life ends, the step that ends it is there already.
     fn steps(&self, case: &Case<'_>, reason: &Reason) -> Result<Vec<Step>, Unsupported> {
-        let mut steps = Vec::new();
-        if matches!(reason, Reason::Tainted | Reason::BecameAnother { .. })
-            && let Some(entry) = case.entry
-        {
-            steps.extend(self.undo(entry)?);
-        }
         let observed = self.observed(&case.desired.address);
-        steps.push(compile::apply(
-            case.desired,
-            case.life(reason),
-            &observed,
-            &self.platform,
-            case.must_run(reason),
-        )?);
-        Ok(steps)
-    }
-
-    /// Compiles the way back, past what others have.
-    fn undo(&self, entry: &LedgerEntry) -> Result<Option<Step>, Unsupported> {
-        let step = compile::undo(entry, &self.platform)?;
-        let sparing = undo::sparing(&entry.desired, self.input.desired);
-        Ok(step.map(|step| Step {
-            apply: sparing.then(&step.apply),
-            ..step
-        }))
-    }
-
-    /// Lists what this plan deletes from the very place that `desired` is to take.
-    fn displaced(&self, desired: &DesiredResource) -> Vec<Address> {
-        let deletes = self.changes.iter().filter(|change| change.action == Action::Delete);
-        deletes
-            .filter(|change| classify::same_place(&change.desired.resource, &desired.resource))
-            .map(|change| change.address.clone())
-            .collect()
+        let (life, always) = (case.life(), case.must_run(reason));
+        compile::apply(case.desired, life, &observed, &self.platform, always).map(|step| vec![step])
     }
 
     fn pending(&self, addresses: &[Address]) -> Vec<Address> {
-        let pending = addresses.iter().filter(|address| self.step_of.contains_key(*address));
+        let pending = addresses.iter().filter(|address| self.steps_of.contains_key(*address));
         pending.cloned().collect()
+    }
+
+    /// Lists all that this plan changes before it is the turn of `desired`.
+    fn pending_before(&self, desired: &DesiredResource) -> Vec<Address> {
+        let steps = self.changes.iter().filter(|change| !change.steps.is_empty());
+        let ends = self.ends.keys().filter(|address| **address != desired.address);
+        steps.map(|change| &change.address).chain(ends).cloned().collect()
     }
 
     /// Lists what this plan changes first of all that a resource rests on: its needs, and what holds its place.
     fn rests_on(&self, desired: &DesiredResource) -> Vec<Address> {
         let mut on = self.pending(&desired.needs);
+        let undone = self
+            .undone
+            .iter()
+            .filter(|undone| undone.moves(&desired.resource))
+            .map(|undone| &undone.was.address);
         let places = self
             .changes
             .iter()
-            .filter(|change| change.action != Action::Restart && !change.steps.is_empty())
-            .filter(|change| classify::rests_on(&desired.resource, change));
-        for change in places {
-            if !on.contains(&change.address) && change.address != desired.address {
-                on.push(change.address.clone());
+            .filter(|change| !matches!(change.action, Action::Restart | Action::Delete) && !change.steps.is_empty())
+            .filter(|change| classify::rests_on(&desired.resource, change))
+            .map(|change| &change.address);
+        for address in undone.chain(places) {
+            if !on.contains(address) && *address != desired.address {
+                on.push(address.clone());
             }
         }
         on
@@ -477,7 +403,7 @@ impl<'a> Draft<'a> {
             Some(owed) => (Reason::RestartOwed { on: owed.clone() }, Vec::new()),
             None if on.is_empty() => return,
             None => {
-                let mut numbers: Vec<u32> = on.iter().map(|address| self.step_of[address]).collect();
+                let mut numbers: Vec<u32> = on.iter().flat_map(|address| &self.steps_of[address]).copied().collect();
                 numbers.sort_unstable();
                 (Reason::DependencyChanges { on }, numbers)
             }
@@ -527,19 +453,30 @@ impl<'a> Draft<'a> {
     fn push(&mut self, mut change: Change, steps: Result<Vec<Step>, Unsupported>) {
         match steps.and_then(|steps| self.guarded(&change, steps)) {
             Ok(steps) => {
-                self.steps += u32::try_from(steps.len()).expect("a plan has fewer steps than a u32 counts");
-                if change.action != Action::Restart && !steps.is_empty() {
-                    // The last of them: what waits for the change waits for its end.
-                    self.step_of.insert(change.address.clone(), self.steps);
-                    if steps.iter().any(|step| step.guard.is_some()) {
-                        self.guarded_steps.insert(self.steps);
-                    }
-                }
-                change.steps = steps;
+                change.steps = self.ends.remove(&change.address).unwrap_or_default();
+                change.steps.extend(self.numbered(&change, steps));
             }
             Err(unsupported) => self.refuse(Some(&change.address), unsupported.to_string()),
         }
         self.changes.push(change);
+    }
+
+    /// Gives steps the next numbers of the job.
+    fn numbered(&mut self, change: &Change, mut steps: Vec<Step>) -> Vec<Step> {
+        for step in &mut steps {
+            self.steps += 1;
+            step.number = self.steps;
+            if change.action != Action::Restart {
+                self.steps_of
+                    .entry(change.address.clone())
+                    .or_default()
+                    .push(step.number);
+                if step.guard.is_some() {
+                    self.guarded_steps.insert(step.number);
+                }
+            }
+        }
+        steps
     }
 
     /// Guards the steps of a change to what carries us. A restart is guarded with what it follows from.

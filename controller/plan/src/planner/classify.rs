@@ -4,7 +4,7 @@ use crate::address::{Address, ResourceType};
 use crate::change::{Action, Change, Reason, StepLife};
 use crate::ledger::LedgerEntry;
 use crate::lifecycle::Phase;
-use crate::observation::Observed;
+use crate::observation::{Attributes, Observed};
 use crate::resource::{Claim, Comparison, DesiredResource, Difference, Resource};
 
 /// What is said of a stuck resource.
@@ -17,7 +17,7 @@ pub(super) struct Case<'a> {
     pub(super) comparison: Comparison,
     /// Whether the host is held against the ledger, and nothing will be changed.
     pub(super) drift: bool,
-    /// What this plan deletes from the same place.
+    /// What this plan undoes first at the same place.
     pub(super) displaced: Vec<Address>,
     /// What it rests on and this plan changes first: its needs, and what holds its path.
     pub(super) pending_needs: Vec<Address>,
@@ -140,19 +140,17 @@ fn refused(case: &Case<'_>) -> Option<Verdict> {
 }
 
 fn became_another(case: &Case<'_>) -> Option<Verdict> {
-    let was = case
-        .entry
-        .filter(|entry| entry.before.is_some())?
-        .desired
-        .resource
-        .lifecycle()
-        .identity();
-    let is = case.desired.resource.lifecycle().identity();
-    (was != is).then_some(Verdict::Do(Action::Replace, Reason::BecameAnother { was, is }))
+    let entry = case.entry.filter(|entry| entry.before.is_some())?;
+    let another = is_another(entry, case.desired) && case.tells();
+    another.then(|| {
+        let was = entry.desired.resource.lifecycle().identity();
+        let is = case.desired.resource.lifecycle().identity();
+        Verdict::Do(Action::Replace, Reason::BecameAnother { was, is })
+    })
 }
 
 fn tainted(case: &Case<'_>) -> Option<Verdict> {
-    case.entry.filter(|entry| entry.phase == Phase::Tainted)?;
+    case.entry.filter(|entry| is_tainted(entry) && case.tells())?;
     Some(Verdict::Do(Action::Replace, Reason::Tainted))
 }
 
@@ -257,35 +255,55 @@ fn differs(case: &Case<'_>) -> Verdict {
 }
 
 impl Case<'_> {
+    /// Tells whether the probe could say anything.
+    fn tells(&self) -> bool {
+        !matches!(self.comparison, Comparison::CannotTell(_) | Comparison::Missing(_))
+    }
+
     /// Tells whether the step has to run even if the probe is content with what it finds.
     pub(super) fn must_run(&self, reason: &Reason) -> bool {
         match reason {
-            Reason::Tainted => true,
             Reason::LastAttemptFailed { .. } => self.desired.ready.is_some(),
-            _ => false,
+            _ => self.entry.is_some_and(is_tainted),
         }
     }
 
-    /// Tells what its step means for *before*.
-    pub(super) fn life(&self, reason: &Reason) -> StepLife {
+    /// Tells what its step means for *before*, whatever it waits for.
+    pub(super) fn life(&self) -> StepLife {
         let begins = || StepLife::Begins {
             capture: self.desired.resource.lifecycle().capture(),
         };
         let Some(entry) = self.entry else { return begins() };
-        match (&entry.before, reason) {
-            // What was undone before it is over.
-            (Some(_), Reason::BecameAnother { .. }) => begins(),
-            (Some(_), Reason::Tainted) if entry.desired.resource.lifecycle().kept_because().is_none() => begins(),
-            (Some(before), _) => StepLife::GoesOn {
+        match &entry.before {
+            // What was undone before it is over, and so is what is kept when another thing comes.
+            Some(_) if is_another(entry, self.desired) || life_is_over(entry, self.desired) => begins(),
+            Some(before) => StepLife::GoesOn {
                 life: before.life.clone(),
             },
-            (None, Reason::Tainted) => begins(),
+            None if is_tainted(entry) => begins(),
             // What was there before was as desired: putting that back is nothing of our own, and leaving the
             // blueprint forgets it as ever.
-            (None, _) if !spec_changed(entry, self.desired) => StepLife::None,
-            (None, _) => begins(),
+            None if !spec_changed(entry, self.desired) => StepLife::None,
+            None => begins(),
         }
     }
+}
+
+fn is_tainted(entry: &LedgerEntry) -> bool {
+    entry.phase == Phase::Tainted
+}
+
+fn is_another(entry: &LedgerEntry, desired: &DesiredResource) -> bool {
+    entry.desired.resource.lifecycle().identity() != desired.resource.lifecycle().identity()
+}
+
+/// Tells whether the old life of a resource that stays declared has to be undone first: another thing stands under its
+/// address now, or a person said that it shall be made anew.
+pub(super) fn life_is_over(entry: &LedgerEntry, desired: &DesiredResource) -> bool {
+    entry.before.is_some()
+        && entry.phase != Phase::Stuck
+        && entry.desired.resource.lifecycle().kept_because().is_none()
+        && (is_tainted(entry) || is_another(entry, desired))
 }
 
 fn known_after_these(after: Vec<Address>, why: &str) -> Verdict {
@@ -315,20 +333,25 @@ pub(super) fn same_place(leaving: &Resource, coming: &Resource) -> bool {
 /// Tells whether a change of `earlier` may change what a probe of `later` finds: it is at the same place, `later`
 /// lies below it, or `earlier` takes along what it does not claim itself. What comes and goes inside a folder that stays does not.
 pub(super) fn rests_on(later: &Resource, earlier: &Change) -> bool {
-    let moves = matches!(earlier.action, Action::Delete | Action::Replace)
-        || matches!(earlier.desired.resource, Resource::Symlink(_));
-    let claims = later.lifecycle().claims();
-    let holds = |claim: &Claim| {
-        claims
+    let resource = &earlier.desired.resource;
+    let moves = earlier.action == Action::Replace || matches!(resource, Resource::Symlink(_));
+    touches(later, resource, moves)
+        || (earlier.action != Action::Create && disturbs(later, resource, &earlier.observed))
+}
+
+/// Tells whether `earlier` is at a place of `later`, or (if it `moves`) above one.
+pub(super) fn touches(later: &Resource, earlier: &Resource, moves: bool) -> bool {
+    let later = later.lifecycle().claims();
+    let meets = |claim: &Claim| {
+        later
             .iter()
             .any(|other| claim.meets(other) || (moves && claim.holds(other)))
     };
-    let mut theirs = earlier.desired.resource.lifecycle().claims();
-    theirs.extend(earlier.steps.iter().flat_map(|step| match &step.life {
-        StepLife::Ends { was, .. } => was.resource.lifecycle().claims(),
-        _ => Vec::new(),
-    }));
-    let takes = earlier.desired.resource.lifecycle();
-    let disturbed = || claims.iter().any(|claim| takes.disturbs(&earlier.observed, claim));
-    theirs.iter().any(holds) || (earlier.action != Action::Create && disturbed())
+    earlier.lifecycle().claims().iter().any(meets)
+}
+
+/// Tells whether `earlier`, of which that was observed, takes along what `later` has.
+pub(super) fn disturbs(later: &Resource, earlier: &Resource, observed: &Attributes) -> bool {
+    let later = later.lifecycle().claims();
+    later.iter().any(|claim| earlier.lifecycle().disturbs(observed, claim))
 }

@@ -16,6 +16,7 @@ pub(super) fn apply(
 ) -> Result<Step, Unsupported> {
     let resource = desired.resource.lifecycle();
     Ok(Step {
+        number: 0,
         probe: resource.probe(),
         wanted: resource.wanted(observed),
         always,
@@ -42,6 +43,7 @@ pub(super) fn undo(entry: &LedgerEntry, platform: &Platform) -> Result<Option<St
     };
     let wanted = resource.restored(&before.attributes, &entry.put);
     Ok(Some(Step {
+        number: 0,
         probe: resource.probe(),
         always: wanted.is_empty(),
         wanted,
@@ -66,6 +68,7 @@ pub(super) fn undo(entry: &LedgerEntry, platform: &Platform) -> Result<Option<St
 /// Compiles a restart, which runs although the probe is content.
 pub(super) fn restart(service: &DesiredResource, observed: &Attributes, restart: Sh, only_if: Vec<u32>) -> Step {
     Step {
+        number: 0,
         probe: service.resource.lifecycle().probe(),
         wanted: service.resource.lifecycle().wanted(observed),
         always: true,

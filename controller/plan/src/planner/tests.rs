@@ -2,13 +2,15 @@
 
 mod lives;
 mod packages;
+mod places;
 
 use super::*;
 use crate::change::StepLife;
 use crate::event::{Event, Intent, JobEnded};
 use crate::ids::{AttemptId, PlanId, RunId, Timestamp};
 use crate::job::job_body;
-use crate::ledger::LedgerFold;
+use crate::ledger::{LedgerFold, Origin};
+use crate::lifecycle::Phase;
 use crate::observation::{Facts, JobReport, Observed, StepReport, StepStatus};
 use crate::resource::{Ensure, File, Group, Line, OnUndo, Package, Ready, Script, Service, Symlink};
 use proptest::prelude::*;
