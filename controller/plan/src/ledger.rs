@@ -400,9 +400,11 @@ fn agent_saw(ledger: &mut Ledger, at: Timestamp, address: &Address, found: &Attr
     };
     let transition = match entry.desired.resource.lifecycle().compare(found) {
         Comparison::Same => Transition::SeenInOrder,
-        Comparison::Absent | Comparison::Differs(_) | Comparison::Replace(_) | Comparison::Missing(_) => {
-            Transition::SeenToDiffer
-        }
+        Comparison::Absent
+        | Comparison::Differs(_)
+        | Comparison::Replace(_)
+        | Comparison::Missing(_)
+        | Comparison::NoFolder(_) => Transition::SeenToDiffer,
         Comparison::CannotTell(_) | Comparison::Refused(_) => return,
     };
     go(ledger, address, transition);

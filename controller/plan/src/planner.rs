@@ -8,7 +8,7 @@
 //! changed dependencies, owed restarts ── restarts ─────────────────┘
 //! ```
 //!
-//! All that leaves a place comes first ([`leaving`]). A path may pass from one resource to another (a file becomes a
+//! All that leaves a place comes first (planner/leaving.rs). A path may pass from one resource to another (a file becomes a
 //! symlink under a new address, two addresses trade places): the old one has to be undone before the new one captures
 //! *before*, or it would capture what Holdfast itself put there.
 
@@ -289,7 +289,7 @@ impl<'a> Draft<'a> {
         let case = Case {
             desired,
             entry,
-            comparison: classify::compare(desired, found),
+            comparison: classify::with_folder(classify::compare(desired, found), self.input.mode, &self.changes),
             drift: self.input.mode == Mode::Drift,
             displaced: self.displaced(desired),
             pending_needs: self.rests_on(desired),

@@ -107,7 +107,7 @@ fn what_has_no_folder_is_missing_and_names_it() {
                     let folder = path.strip_suffix("/f").expect("written so");
                     assert_eq!(
                         resource.lifecycle().compare(&found),
-                        Comparison::Missing(format!("its folder {folder} is missing")),
+                        Comparison::NoFolder(folder.to_owned()),
                         "{found:?}"
                     );
                 }

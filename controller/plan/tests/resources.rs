@@ -508,9 +508,10 @@ fn run_case(host: &Host, case: &Case) -> Result<(), String> {
         let life = resource.lifecycle();
         let before = host.probe(resource)?;
         let refusal = match life.compare(&before) {
-            Comparison::Refused(message) | Comparison::CannotTell(message) | Comparison::Missing(message) => {
-                Some(message)
-            }
+            Comparison::Refused(message)
+            | Comparison::CannotTell(message)
+            | Comparison::Missing(message)
+            | Comparison::NoFolder(message) => Some(message),
             Comparison::Same => return Err(format!("resource {index} is as desired already: {before:?}")),
             _ => None,
         };

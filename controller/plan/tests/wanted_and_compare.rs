@@ -143,7 +143,10 @@ proptest! {
             Comparison::Same => prop_assert!(shows),
             Comparison::Absent | Comparison::Differs(_) | Comparison::Replace(_) => prop_assert!(!shows),
             // Refusals and open questions come before any comparison.
-            Comparison::Refused(_) | Comparison::CannotTell(_) | Comparison::Missing(_) => {}
+            Comparison::Refused(_)
+            | Comparison::CannotTell(_)
+            | Comparison::Missing(_)
+            | Comparison::NoFolder(_) => {}
         }
     }
 }

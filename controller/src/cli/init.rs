@@ -4,6 +4,7 @@ use crate::cli::args::{Global, InitArgs};
 use crate::cli::error::{CliError, CliResult};
 use crate::view::terminal::data;
 use std::fs;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 /// The files of a new project. The host is this machine, so that `plan` and `apply` work before any SSH is set up.
@@ -58,6 +59,9 @@ fn place(project: &Path) -> CliResult<String> {
     let doing = |error: std::io::Error| CliError::doing(format!("make {}", project.display()), &error);
     fs::create_dir_all(project).map_err(doing)?;
     let place = project.canonicalize().map_err(doing)?.join("first");
+    // The blueprint keeps what lies in it, and no more: who may look into it is not for the umask to say.
+    let made = fs::DirBuilder::new().recursive(true).mode(0o755).create(&place);
+    made.map_err(|error| CliError::doing(format!("make {}", place.display()), &error))?;
     match place.to_str() {
         Some(text) if !text.contains(char::is_control) => Ok(toml::Value::from(text).to_string()),
         _ => Err(CliError::hinted(

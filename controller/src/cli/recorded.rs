@@ -95,7 +95,7 @@ fn latest(entry: &LedgerEntry, machine: &MachineId, reports: &[AgentReport]) -> 
         let attributes = report.resources.get(address)?;
         let differences = match entry.desired.resource.lifecycle().compare(attributes) {
             Comparison::Differs(differences) | Comparison::Replace(differences) => differences,
-            Comparison::Absent | Comparison::Missing(_) => Vec::new(),
+            Comparison::Absent | Comparison::Missing(_) | Comparison::NoFolder(_) => Vec::new(),
             Comparison::Same | Comparison::CannotTell(_) | Comparison::Refused(_) => return None,
         };
         Some(Found {

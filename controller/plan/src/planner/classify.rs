@@ -1,11 +1,12 @@
 //! Which action a desired resource needs, and why: an ordered table of rules, the first that matches wins.
 
+use super::Mode;
 use crate::address::{Address, ResourceType};
 use crate::change::{Action, Change, Reason, StepLife};
 use crate::ledger::LedgerEntry;
 use crate::lifecycle::Phase;
 use crate::observation::{Attributes, Observed};
-use crate::resource::{Claim, Comparison, DesiredResource, Difference, Resource};
+use crate::resource::{Claim, ClaimKind, Comparison, DesiredResource, Difference, Resource};
 
 /// What is said of a stuck resource.
 pub(super) const STUCK: &str = "its undo failed, and what was there before could not be put back";
@@ -105,6 +106,25 @@ pub(super) fn compare(desired: &DesiredResource, found: Option<&Observed>) -> Co
         }
         Some(found) => desired.resource.lifecycle().compare(&found.attributes),
         None => Comparison::CannotTell("the host reported nothing about it".to_owned()),
+    }
+}
+
+/// Says of what has no folder whether it can be made: this plan brings the folder, or nobody does. (Against the ledger,
+/// what is gone together with its folder is gone.)
+pub(super) fn with_folder(comparison: Comparison, mode: Mode, earlier: &[Change]) -> Comparison {
+    let Comparison::NoFolder(folder) = comparison else {
+        return comparison;
+    };
+    let place = Claim::whole(ClaimKind::Path, &folder);
+    let brings = |change: &Change| {
+        matches!(change.action, Action::Create | Action::Replace)
+            && !change.steps.is_empty()
+            && change.desired.resource.lifecycle().claims().contains(&place)
+    };
+    if mode == Mode::Drift || earlier.iter().any(brings) {
+        Comparison::Absent
+    } else {
+        Comparison::Missing(format!("its folder {folder} is missing"))
     }
 }
 
@@ -240,6 +260,7 @@ fn differs(case: &Case<'_>) -> Verdict {
         Comparison::Same | Comparison::CannotTell(_) | Comparison::Missing(_) | Comparison::Refused(_) => {
             unreachable!("the rules before take every one of these")
         }
+        Comparison::NoFolder(_) => unreachable!("`with_folder` made it absent or missing"),
     };
     // A script's check tells only whether it passes; what nobody has run yet is not there, as far as anybody knows.
     let never_ran = case.entry.is_none() && case.desired.address.kind == ResourceType::Script;

@@ -160,9 +160,7 @@ pub(super) fn unclear(path: &str, observed: &Attributes) -> Option<Comparison> {
 /// What to say of what is not there: it can be made, unless its folder is missing.
 pub(super) fn absent(path: &str, observed: &Attributes) -> Comparison {
     match (observed.get("folder"), path.rsplit_once('/')) {
-        (Some("missing"), Some((folder, _))) if !folder.is_empty() => {
-            Comparison::Missing(format!("its folder {folder} is missing"))
-        }
+        (Some("missing"), Some((folder, _))) if !folder.is_empty() => Comparison::NoFolder(folder.to_owned()),
         _ => Comparison::Absent,
     }
 }

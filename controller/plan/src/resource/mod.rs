@@ -50,6 +50,9 @@ pub enum Comparison {
     /// What it is about is not there, and it can't bring it itself, in a few words ("no unit nginx.service"): maybe an
     /// earlier resource does. What the ledger has and the probe can't find is drift.
     Missing(String),
+    /// Nothing is there, and the folder that it belongs in, named here, is missing too: it can be made once something
+    /// brings that.
+    NoFolder(String),
     /// It must not be changed: a message that says why and what to do (a non-empty directory where a file is desired).
     Refused(String),
 }

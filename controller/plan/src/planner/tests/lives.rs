@@ -120,6 +120,39 @@ fn a_check_between_a_change_and_a_restart_runs_between_them() {
     );
 }
 
+// REVIEW A3: the plan tells of a folder that nobody brings; one that the plan itself brings leaves a create a create.
+#[test]
+fn a_missing_folder_is_told_by_the_plan_unless_the_plan_brings_it() {
+    let mut host = Host::new();
+    let wanted = [
+        directory("/srv/site"),
+        file(&mut host.blobs, "/srv/site/page", "one\n"),
+        file(&mut host.blobs, "/opt/none/page", "one\n"),
+    ];
+    let no_folder = attributes(&[("type", "absent"), ("folder", "missing")]);
+    for page in &wanted[1..] {
+        host.found.insert(page.address.clone(), no_folder.clone());
+    }
+    let plan = host.plan(&wanted, Mode::Converge);
+    assert_eq!(
+        actions(&plan),
+        named(&[
+            ("directory./srv/site", Action::Create),
+            ("file./srv/site/page", Action::Create),
+            ("file./opt/none/page", Action::Unknown),
+        ])
+    );
+    // With nothing else in the plan nothing may bring it.
+    let plan = host.plan(&wanted[2..], Mode::Converge);
+    let [refusal] = plan.refusals.as_slice() else {
+        panic!("{:?}", plan.refusals)
+    };
+    assert_eq!(
+        refusal.message,
+        "its folder /opt/none is missing, and nothing in the blueprint brings it"
+    );
+}
+
 // REVIEW A4.
 #[test]
 fn a_refused_service_is_refused_once_and_not_restarted() {
