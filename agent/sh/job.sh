@@ -244,11 +244,12 @@ hf_ready() {
   hf_ready_drainer=$!
   (
     while :; do
-      ("hf_ready_$hf_step") && exit 0
+      ("hf_ready_$hf_step") 2>&1 && exit 0
       hf_say "ready check ended with $?"
       sleep "${hf_ready_every:-1}"
     done
-  ) </dev/null >"$hf_ready_pipes/pipe" 2>&1 &
+    # What a shell says of its own end (mksh: "Terminated") is nothing that the check said.
+  ) </dev/null >"$hf_ready_pipes/pipe" 2>/dev/null &
   hf_wait "$!" "${hf_ready_timeout:-60}"
   hf_ready_stopped=$hf_stopped hf_ready_code=$hf_code
   hf_wait "$hf_ready_drainer" 1 !
