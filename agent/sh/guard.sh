@@ -13,6 +13,21 @@ hf_guard_pause() {
   sleep 0.2 2>/dev/null || sleep 1
 }
 
+# hf_guard_from_now: begins a wait that hf_guard_over ends.
+hf_guard_from_now() {
+  hf_now
+  hf_guard_since=$hf_time hf_guard_polls=0
+}
+
+# hf_guard_over SECONDS: waits a moment; tells whether the time is over, by the clock, and by our own count where the clock
+# can't be trusted.
+hf_guard_over() {
+  hf_guard_pause
+  hf_now
+  hf_guard_polls=$((hf_guard_polls + 1))
+  [ $((hf_time - hf_guard_since)) -ge "$1" ] || [ "$hf_guard_polls" -ge $(($1 * 5)) ]
+}
+
 # hf_guard_hold: before a guarded step changes anything: the guard is up, and what stands there is kept.
 hf_guard_hold() {
   [ -n "$hf_guard" ] || return 0
@@ -81,16 +96,9 @@ hf_guard_decide() {
     return 0
   fi
   hf_journal "guarded $hf_attempt $hf_confirm_limit"
-  hf_now
-  hf_guard_since=$hf_time hf_guard_polls=0
-  while [ ! -d "$hf_job/decided" ]; do
-    hf_guard_pause
-    hf_now
-    # By the clock, and by our own count where the clock can't be trusted.
-    hf_guard_polls=$((hf_guard_polls + 1))
-    if [ $((hf_time - hf_guard_since)) -ge "$hf_confirm_limit" ] || [ "$hf_guard_polls" -ge $((hf_confirm_limit * 5)) ]; then
-      break
-    fi
+  hf_guard_from_now
+  until [ -d "$hf_job/decided" ] || hf_guard_over "$hf_confirm_limit"; do
+    :
   done
   hf_guard_settle
 }
@@ -143,13 +151,9 @@ hf_guard_one() {
 hf_guard_run() {
   $hf_setsid $hf_sh "$hf_job/step" "$hf_state" "$hf_attempt" "$1" "$2" </dev/null >"$hf_job/guard/out.$2" 2>&1 &
   hf_guard_pid=$!
-  hf_now
-  hf_guard_since=$hf_time hf_guard_polls=0
+  hf_guard_from_now
   while hf_start_of "$hf_guard_pid"; do
-    hf_guard_pause
-    hf_now
-    hf_guard_polls=$((hf_guard_polls + 1))
-    if [ $((hf_time - hf_guard_since)) -ge "$hf_guard_step_limit" ] || [ "$hf_guard_polls" -ge $((hf_guard_step_limit * 5)) ]; then
+    if hf_guard_over "$hf_guard_step_limit"; then
       kill -s KILL "-$hf_guard_pid" 2>/dev/null || kill -s KILL "$hf_guard_pid"
       hf_guard_why="stopped after $hf_guard_step_limit seconds"
       break
