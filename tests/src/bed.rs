@@ -273,8 +273,11 @@ impl Bed {
 fn init_command(kind: Kind, root: &Path, namespace: &str) -> Command {
     match kind {
         Kind::Systemd | Kind::Dnf => {
-            let mut command = Command::new("systemd-nspawn");
+            let mut command = Command::new("sh");
+            command.args(["-c", OWN_CGROUP, "boot", &cgroup(namespace)]);
+            command.env("HIERARCHIES", CGROUPS.join(" "));
             command.args([
+                "systemd-nspawn",
                 "-q",
                 "-b",
                 "--register=no",
@@ -298,6 +301,27 @@ fn init_command(kind: Kind, root: &Path, namespace: &str) -> Command {
         }
     }
 }
+
+/// Where the kernel has the processes of groups: the one hierarchy of today, or those that systemd has of its own where
+/// the others are still apart.
+const CGROUPS: [&str; 3] = ["/sys/fs/cgroup", "/sys/fs/cgroup/systemd", "/sys/fs/cgroup/unified"];
+
+/// The control group of a host, by its namespace. Two systemds in one group take each other's services down.
+fn cgroup(namespace: &str) -> String {
+    format!("holdfast-bed-{namespace}")
+}
+
+/// Enters a control group of its own before it becomes another program. Where none can be made the host has to do without.
+const OWN_CGROUP: &str = r#"
+group=$1
+shift
+for hierarchy in $HIERARCHIES; do
+  if [ -e "$hierarchy/cgroup.procs" ] && mkdir -p "$hierarchy/$group" 2>/dev/null; then
+    echo $$ >"$hierarchy/$group/cgroup.procs"
+  fi
+done
+exec "$@"
+"#;
 
 /// What a container manager does before it hands over to init.
 const SYSV_BOOT: &str = r#"
@@ -452,6 +476,18 @@ fn sweep(folder: &Path, bridge: &str) {
         }
     }
     quiet("ip", &["link", "del", bridge]);
+    let prefix = cgroup(&format!("{bridge}h"));
+    for hierarchy in CGROUPS {
+        for entry in fs::read_dir(hierarchy).into_iter().flatten().flatten() {
+            if entry.file_name().to_string_lossy().starts_with(&prefix) {
+                // Its files are the kernel's; folders go once they are empty, the innermost first.
+                quiet(
+                    "find",
+                    &[path(&entry.path()), "-depth", "-type", "d", "-exec", "rmdir", "{}", ";"],
+                );
+            }
+        }
+    }
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         quiet("umount", &["-R", "-l", path(&entry.path().join("root"))]);
     }
