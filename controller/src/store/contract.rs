@@ -523,7 +523,7 @@ async fn contents_of_a_plan_that_ended_are_dropped(one: Store, _two: Store) {
         "fingerprint": [], "confirm_s": 120, "refusals": [], "changes": [{
             "address": "directory./srv", "action": "create", "reason": { "reason": "not_there" },
             "desired": directory("/srv"), "observed": [], "steps": [{
-                "probe": "", "wanted": [], "always": false, "life": { "kind": "none" }, "apply": "", "ready": null,
+                "number": 1, "probe": "", "wanted": [], "always": false, "life": { "kind": "none" }, "apply": "", "ready": null,
                 "timeout_s": 1, "blobs": [secret], "only_if_changed": [],
             }],
         }],
