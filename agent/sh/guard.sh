@@ -91,7 +91,9 @@ hf_guard_setsid() {
 # hf_guard_decide: waits for the word, and acts by it; sets hf_guard_how.
 hf_guard_decide() {
   # A job that did not come to its end is taken back at once: half a change of what carries us is none to stay with.
+  hf_guard_cause=
   if hf_first_line "$hf_job/guard/over" && [ "$hf_got" != completed ]; then
+    hf_guard_cause="failed: ${hf_got#stopped }"
     hf_guard_settle
     return 0
   fi
@@ -144,7 +146,7 @@ hf_guard_one() {
   else
     hf_guard_why='it has no undo, and stays'
   fi
-  hf_journal "step $hf_attempt $2 reverted 0 - $hf_guard_why"
+  hf_journal "step $hf_attempt $2 reverted 0 - $hf_guard_cause${hf_guard_cause:+${hf_guard_why:+; }}$hf_guard_why"
 }
 
 # hf_guard_run WORD N: runs the step file for it, in a process of its own, with a limit; sets hf_guard_why if it failed.
@@ -167,10 +169,10 @@ hf_guard_run() {
   fi
 }
 
-# hf_guard_wait HOW: the wrapper's part at its end, which is completed or not; sets hf_guard_how. If the guard was killed,
-# the wrapper is the guard.
+# hf_guard_wait HOW WHY: the wrapper's part at its end, which is completed, or not and why; sets hf_guard_how. If the guard
+# was killed, the wrapper is the guard.
 hf_guard_wait() {
-  hf_say "$1" >"$hf_job/guard/over.new" && mv "$hf_job/guard/over.new" "$hf_job/guard/over"
+  hf_say "$1${2:+ $2}" >"$hf_job/guard/over.new" && mv "$hf_job/guard/over.new" "$hf_job/guard/over"
   while ! hf_first_line "$hf_job/guard/done"; do
     if ! hf_first_line "$hf_job/guard/pid" || ! hf_alive $hf_got; then
       hf_first_line "$hf_job/guard/done" || hf_guard_decide

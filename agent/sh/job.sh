@@ -13,7 +13,7 @@ hf_journal() {
 # hf_end HOW DETAIL: the last word, into room that was made before anything was done, and at once by rename.
 hf_end() {
   if [ "$hf_guarded" = 1 ]; then
-    hf_guard_wait "$1"
+    hf_guard_wait "$1" "${hf_ended_how:-}"
     [ "$hf_guard_how" != reverted ] || set -- reverted -
   fi
   hf_a=${2%%$hf_nl*}
@@ -123,7 +123,10 @@ hf_ended() {
   case $1 in
   unchanged) ;;
   changed | left) hf_changed="$hf_changed$hf_step " ;;
-  *) hf_end stopped "$hf_step $1" ;;
+  *)
+    hf_ended_how="$hf_address: $1${hf_a:+, $hf_a}"
+    hf_end stopped "$hf_step $1"
+    ;;
   esac
 }
 

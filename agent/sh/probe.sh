@@ -587,6 +587,11 @@ hf_probe_package() {
     case $hf_found in
     hold*) hf_attr held yes ;;
     esac
+    if hf_brought_along "$1"; then
+      hf_attr brought yes
+    else
+      hf_attr brought no
+    fi
     ;;
   *" config-files$hf_tab"*)
     hf_attr installed no
@@ -602,6 +607,49 @@ hf_probe_package() {
     hf_attr installed "${hf_probe_package_state##* }"
     [ ! -e "${hf_state:-}/unfinished" ] || hf_attr unfinished yes
     ;;
+  esac
+}
+
+# hf_brought_along NAME: tells whether an installed package is there for no other reason than that an install of ours brought
+# it: a list of ours has it, and the package manager says itself that nobody asked for it. No answer is no.
+hf_brought_along() {
+  if [ -z "${hf_brought_read:-}" ]; then
+    hf_brought_read=yes hf_brought=
+    for hf_brought_along_list in "${hf_state:-}"/before/*/added "${hf_state:-}/brought"; do
+      [ -s "$hf_brought_along_list" ] || continue
+      # The package that a life is about heads its list, and came for its own sake.
+      hf_first_line "${hf_brought_along_list%/added}/meta" || hf_got=
+      hf_brought=$hf_brought$hf_nl$(own=${hf_got#address package.} pm=$hf_pm awk '
+        BEGIN { arch = ENVIRON["pm"] == "apt" ? ":[^:]*$" : "[.][^.]*$"; own = ENVIRON["own"]; if (ENVIRON["pm"] == "apt") sub(arch, "", own) }
+        { bare = $0; sub(arch, "", bare) }
+        $0 != own && bare != own' "$hf_brought_along_list" 2>/dev/null)
+    done
+    hf_brought=$hf_brought$hf_nl
+  fi
+  case $hf_pm in
+  apt)
+    case $hf_brought in
+    *"$hf_nl${1%%:*}$hf_nl"* | *"$hf_nl${1%%:*}:"*) ;;
+    *) return 1 ;;
+    esac
+    [ -n "$(hf_bounded "$hf_asking_limit" apt-mark showauto "$1" 2>/dev/null)" ]
+    ;;
+  dnf)
+    case $hf_brought in
+    *"$hf_nl$1$hf_nl"* | *"$hf_nl$1."*) ;;
+    *) return 1 ;;
+    esac
+    if hf_have dnf; then
+      hf_brought_along_why=$(hf_bounded "$hf_asking_limit" dnf -C -q repoquery --installed --qf '%{reason}' "$1" 2>/dev/null)
+    else
+      hf_brought_along_why=$(cat /var/lib/yum/yumdb/*/*-"$1"-[0-9]*/reason 2>/dev/null)
+    fi
+    case $hf_brought_along_why in
+    dep | dependency | weak-dependency) ;;
+    *) return 1 ;;
+    esac
+    ;;
+  *) return 1 ;;
   esac
 }
 

@@ -191,8 +191,10 @@ fn a_package_may_be_named_with_its_architecture() {
             [
                 "0 installed yes".to_owned(),
                 format!("0 version {version}"),
+                "0 brought no".to_owned(),
                 "1 installed yes".to_owned(),
                 format!("1 version {version}"),
+                "1 brought no".to_owned(),
                 "2 installed no".to_owned(),
             ]
         );

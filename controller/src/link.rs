@@ -205,6 +205,27 @@ fn stopped(detail: &str) -> JobEnd {
     }
 }
 
+/// Reads `failed: WHAT; WHAT DID NOT COME BACK`, of which each part may be missing.
+fn reverted(detail: &str) -> StepStatus {
+    let Some(rest) = detail.strip_prefix("failed: ") else {
+        return StepStatus::Reverted {
+            why: detail.to_owned(),
+            cause: None,
+        };
+    };
+    let (cause, why) = match rest
+        .rfind("; did not come back: ")
+        .or_else(|| rest.rfind("; it has no undo"))
+    {
+        Some(at) => (&rest[..at], &rest[at + 2..]),
+        None => (rest, ""),
+    };
+    StepStatus::Reverted {
+        why: why.to_owned(),
+        cause: Some(cause.to_owned()),
+    }
+}
+
 fn step_status(status: reply::StepStatus, detail: String) -> StepStatus {
     let list = |text: &str| {
         text.split("; ")
@@ -226,7 +247,7 @@ fn step_status(status: reply::StepStatus, detail: String) -> StepStatus {
         },
         reply::StepStatus::NotReady => StepStatus::NotReady,
         reply::StepStatus::NotCaptured => StepStatus::NotCaptured { why: detail },
-        reply::StepStatus::Reverted => StepStatus::Reverted { why: detail },
+        reply::StepStatus::Reverted => reverted(&detail),
         reply::StepStatus::BeforeLost => StepStatus::BeforeLost { why: detail },
     }
 }

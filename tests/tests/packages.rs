@@ -162,6 +162,56 @@ fn what_two_packages_need_goes_with_the_last_of_them() {
     }
 }
 
+// What came along is adopted by nobody: it goes with the resource that declares it, and not before.
+#[test]
+fn what_an_install_brought_along_goes_when_the_resource_that_declares_it_later_leaves() {
+    let Some((bed, project)) = start() else { return };
+    let before: Vec<_> = bed.hosts.iter().map(installed).collect();
+    project.blueprint("[package.beddb]\n");
+    project.run(&["apply", "-y"]).exits(0);
+    project.blueprint("[package.libbed]\n");
+    project.run(&["plan"]).exits(0).says("brought: yes -> no");
+    project.run(&["apply", "-y"]).exits(0);
+    project.run(&["plan", "--detailed-exitcode"]).exits(0);
+    for host in &bed.hosts {
+        assert!(!has(host, "beddb") && has(host, "libbed"), "{}", host.name);
+    }
+    project.blueprint("");
+    project.run(&["apply", "-y"]).exits(0);
+    for (host, before) in bed.hosts.iter().zip(&before) {
+        assert_eq!(installed(host), *before, "{}", host.name);
+    }
+
+    // Declared together, and one leaves after the other.
+    project.blueprint("[package.beddb]\n[package.libbed]\n");
+    project.run(&["apply", "-y"]).exits(0);
+    project.run(&["plan", "--detailed-exitcode"]).exits(0);
+    project.blueprint("[package.libbed]\n");
+    project.run(&["apply", "-y"]).exits(0);
+    bed.hosts
+        .iter()
+        .for_each(|host| assert!(has(host, "libbed"), "{}", host.name));
+    project.blueprint("");
+    project.run(&["apply", "-y"]).exits(0);
+    for (host, before) in bed.hosts.iter().zip(&before) {
+        assert_eq!(installed(host), *before, "{}", host.name);
+    }
+
+    // A person's own stays a person's.
+    for host in &bed.hosts {
+        by_hand(host, "install", "libbed");
+    }
+    project.blueprint("[package.beddb]\n");
+    project.run(&["apply", "-y"]).exits(0);
+    project.blueprint("[package.libbed]\n");
+    project.run(&["apply", "-y"]).exits(0).says("= package.libbed");
+    project.blueprint("");
+    project.run(&["apply", "-y"]).exits(0);
+    for host in &bed.hosts {
+        assert!(has(host, "libbed"), "{}", host.name);
+    }
+}
+
 #[test]
 fn a_package_is_kept_when_told_on_hold_or_half_installed() {
     let Some((bed, project)) = start() else { return };

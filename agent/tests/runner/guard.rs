@@ -181,6 +181,13 @@ fn a_failed_step_is_taken_back_too_with_all_before_it() {
         job.body = job.body.replace(" >>", " # ");
         let reply = host.start("a1", &job);
         assert_eq!(reply.end(), Some((JobEnd::Reverted, "-")), "{shell}: {reply:?}");
+        // What failed is the news, not that nobody confirmed.
+        let steps = reply.steps();
+        assert_eq!(
+            steps[0],
+            (StepStatus::Reverted, "failed: service.ssh: failed, 1"),
+            "{shell}: {reply:?}"
+        );
         assert_eq!(text(&host), "good\n", "{shell}");
     });
 }

@@ -191,6 +191,9 @@ pub enum StepStatus {
     Reverted {
         /// What did not come back, or nothing.
         why: String,
+        /// What failed, so that there was nothing to confirm.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        cause: Option<String>,
     },
     /// What was there before is not on the host any more, or not as it was captured: nothing was changed.
     BeforeLost {

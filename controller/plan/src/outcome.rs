@@ -103,6 +103,9 @@ pub enum FailureKind {
     Reverted {
         /// What did not come back, or nothing.
         why: String,
+        /// What failed, so that there was nothing to confirm.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        cause: Option<String>,
     },
     /// What was there before is gone from the host, or was changed; nothing was changed.
     BeforeLost {
@@ -476,7 +479,14 @@ impl FailureKind {
             Self::NotCaptured { why } => {
                 with_detail("what was there before could not be kept; nothing was changed", why)
             }
-            Self::Reverted { why } => with_detail(
+            Self::Reverted {
+                why,
+                cause: Some(cause),
+            } => with_detail(
+                &format!("was taken back by the host itself, since the job did not come to its end ({cause})"),
+                why,
+            ),
+            Self::Reverted { why, cause: None } => with_detail(
                 "was taken back by the host itself: no new connection came about in time to confirm that it can still \
                  be reached",
                 why,
@@ -501,7 +511,10 @@ impl FailureKind {
             }
             Self::NotReady => "look at `ready.check` on the host, or raise its timeout",
             Self::NotCaptured { .. } => "free space where `state_dir` lies",
-            Self::Reverted { .. } => {
+            Self::Reverted { cause: Some(_), .. } => {
+                "mend the cause, then apply again: what carries us is changed whole or not at all"
+            }
+            Self::Reverted { cause: None, .. } => {
                 "the change would have locked you out: mend it; or raise `confirm_timeout` of the host if the way to it is slow"
             }
             Self::BeforeLost { .. } => {

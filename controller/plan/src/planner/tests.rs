@@ -390,8 +390,10 @@ fn what_leaves_the_blueprint_is_deleted_in_reverse() {
 fn adopted_resources_and_those_without_undo_are_forgotten() {
     let mut host = Host::new();
     let there = package();
-    host.found
-        .insert(there.address.clone(), attributes(&[("installed", "yes")]));
+    host.found.insert(
+        there.address.clone(),
+        attributes(&[("installed", "yes"), ("brought", "no")]),
+    );
     let wanted = [there, script(&mut host.blobs, false, &[])];
     let plan = host.plan(&wanted, Mode::Converge);
     assert_eq!(

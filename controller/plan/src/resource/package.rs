@@ -49,13 +49,12 @@ const NAMED_MAX: usize = 6;
 
 impl Package {
     fn wanted_attributes(&self) -> Wanted {
-        Wanted::one(
-            "installed",
-            match self.ensure {
-                Ensure::Present => "yes",
-                Ensure::Absent => "no",
-            },
-        )
+        match self.ensure {
+            // What came along with another package of ours is not as desired yet: it is to stand for itself, and to go
+            // when this resource does.
+            Ensure::Present => Wanted::one("installed", "yes").and("brought", "no"),
+            Ensure::Absent => Wanted::one("installed", "no"),
+        }
     }
 
     /// The sh for the host's package manager: what both share, then the part given.
@@ -73,6 +72,12 @@ impl Package {
             .code(library)
             .code(HAND_OVER)
             .code(part))
+    }
+
+    /// Tells whether it was there before Holdfast: what an earlier install of ours brought along was not.
+    fn was_installed(&self, before: &Attributes) -> bool {
+        let ours = self.ensure == Ensure::Present && before.get("brought") == Some("yes");
+        before.get("installed") == Some("yes") && !ours
     }
 
     /// Says in words what dpkg was doing when it was interrupted, unless it was Holdfast's own doing: that one goes on.
@@ -136,9 +141,10 @@ impl Lifecycle for Package {
     }
 
     fn restore(&self, before: &Attributes, _put: &Attributes, platform: &Platform) -> Result<Sh, Unsupported> {
-        let sh = match before.get("installed") {
-            Some("yes") => self.with_manager(platform, apt::UNDO_REMOVE, dnf::UNDO_REMOVE)?,
-            _ => self.with_manager(platform, apt::UNDO_INSTALL, dnf::UNDO_INSTALL)?,
+        let sh = if self.was_installed(before) {
+            self.with_manager(platform, apt::UNDO_REMOVE, dnf::UNDO_REMOVE)?
+        } else {
+            self.with_manager(platform, apt::UNDO_INSTALL, dnf::UNDO_INSTALL)?
         };
         Ok(Sh::new()
             .set("on_undo", self.undo.word())
@@ -150,7 +156,7 @@ impl Lifecycle for Package {
         // One that was not there may stay because something else needs it by now: the undo reports that as left, and
         // the host would take a wanted line that does not show for a failure. Not the version either: the repository
         // may no longer have the one that was there.
-        if before.get("installed") != Some("yes") {
+        if !self.was_installed(before) {
             return Vec::new();
         }
         Wanted::default().matching(before, &["installed"]).lines()
@@ -166,7 +172,7 @@ impl Lifecycle for Package {
 
     fn foretell(&self, undone: Option<&Before>) -> Option<Sh> {
         let (life, question) = match undone {
-            Some(before) if before.attributes.get("installed") == Some("yes") => return None,
+            Some(before) if self.was_installed(&before.attributes) => return None,
             Some(_) if self.undo == OnUndo::Keep => return None,
             Some(before) => (before.life.as_str(), "foresee || exit 0"),
             None if self.ensure == Ensure::Absent => ("", "foresee_absent || exit 0"),
@@ -285,9 +291,24 @@ printf '%s\n' "packages $hf_digest" >"$hf_before/meta" || hf_die "cannot write $
 "#;
 
 // hand_over NAMES: what we brought and others need by now goes with the last of ours that needs it: every other life of a
-// package learns of it.
+// package learns of it. `$hf_state/brought` keeps it for one that has no life yet: what is declared by itself from now on.
+// let_go NAMES: what is gone, or stands for itself from now on, is no other life's to take along.
 const HAND_OVER: &str = r#"
+let_go() {
+  for list in "$hf_state"/before/*/added "$hf_state/brought"; do
+    [ -s "$list" ] && [ "$list" != "$hf_before/added" ] || continue
+    gone="$*" pm=$hf_pm awk '
+      BEGIN {
+        arch = ENVIRON["pm"] == "apt" ? ":[^:]*$" : "[.][^.]*$"
+        n = split(ENVIRON["gone"], list)
+        for (i = 1; i <= n; i++) { has[list[i]] = 1; if (ENVIRON["pm"] == "apt") { sub(arch, "", list[i]); has[list[i]] = 1 } }
+      }
+      { bare = $0; sub(arch, "", bare) }
+      !($0 in has) && !(bare in has) && !seen[$0]++' "$list" >"$list.new" && mv "$list.new" "$list"
+  done
+}
 hand_over() {
+  printf '%s\n' "$@" >>"$hf_state/brought"
   for other in "$hf_state"/before/*/packages; do
     other=${other%/packages}
     if [ -d "$other" ] && [ "$other" != "$hf_before" ]; then

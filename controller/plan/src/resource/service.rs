@@ -162,8 +162,17 @@ restart() {
 
 const SYSV: &str = r#"
 script=/etc/init.d/$name
-start() { "$script" start; }
-stop() { "$script" stop; }
+# Scripts come back before a daemon has written down who it is, or has ended: it is waited for.
+until_it() {
+  tries=0
+  until if [ "$1" = runs ]; then "$script" status; else ! "$script" status; fi >/dev/null 2>&1 </dev/null; do
+    tries=$((tries + 1))
+    [ "$tries" -le 10 ] || break
+    sleep 1
+  done
+}
+start() { "$script" start && until_it runs; }
+stop() { "$script" stop && until_it ends; }
 enable() {
   if hf_have update-rc.d; then
     update-rc.d "$name" defaults && update-rc.d "$name" enable
@@ -184,7 +193,7 @@ disable() {
 }
 restart() {
   if [ "$running" = yes ] || "$script" status >/dev/null 2>&1; then
-    "$script" restart || hf_die "service $name did not restart"
+    "$script" restart && until_it runs || hf_die "service $name did not restart"
   fi
 }
 "#;

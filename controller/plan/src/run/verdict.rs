@@ -37,7 +37,10 @@ pub(super) fn outcome_of(report: &JobReport) -> (Outcome, bool) {
         }),
         StepStatus::NotReady => Some(failed(FailureKind::NotReady)),
         StepStatus::NotCaptured { why } => Some(failed(FailureKind::NotCaptured { why: why.clone() })),
-        StepStatus::Reverted { why } => Some(failed(FailureKind::Reverted { why: why.clone() })),
+        StepStatus::Reverted { why, cause } => Some(failed(FailureKind::Reverted {
+            why: why.clone(),
+            cause: cause.clone(),
+        })),
         StepStatus::BeforeLost { why } => Some(failed(FailureKind::BeforeLost { why: why.clone() })),
     });
     if let Some(bad) = bad {

@@ -224,6 +224,39 @@ fn a_unit_that_vanished_is_drift() {
     assert_eq!(actions(&plan), named(&[("service.web", Action::Update)]));
 }
 
+// REVIEW A11: what was found as desired is forgotten when it leaves, and nobody is told that something was there.
+#[test]
+fn what_was_found_as_desired_is_forgotten_in_words_that_hold_for_what_is_absent_too() {
+    let mut host = Host::new();
+    let wanted = [
+        absent("/etc/old.conf", &[]),
+        script(&mut host.blobs, false, &[]),
+        package(),
+        service(&[]),
+    ];
+    host.found
+        .insert(wanted[1].address.clone(), attributes(&[("check", "passed")]));
+    // The package brings the service, which runs by the time it is looked at.
+    let found = attributes(&[("unit", "found"), ("running", "yes"), ("enabled", "yes")]);
+    host.found.insert(wanted[3].address.clone(), found);
+    apply_all(&mut host, &wanted);
+    let plan = host.plan(&wanted[2..3], Mode::Converge);
+    assert_eq!(
+        actions(&plan),
+        named(&[
+            ("service.web", Action::Forget),
+            ("script.join", Action::Forget),
+            ("file./etc/old.conf", Action::Forget),
+        ])
+    );
+    for change in &plan.changes {
+        let why = "Holdfast found it so, and changed nothing of it".to_owned();
+        if change.action == Action::Forget {
+            assert_eq!(change.reason, Reason::NothingToUndo { why }, "{}", change.address);
+        }
+    }
+}
+
 // REVIEW A12.
 #[test]
 fn an_adopted_resource_that_is_put_in_order_again_stays_adopted() {

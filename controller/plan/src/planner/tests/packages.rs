@@ -185,3 +185,27 @@ fn what_a_leaving_package_may_take_along_is_looked_at_again() {
         ])
     );
 }
+
+// What Holdfast brought along with another package was not there before: as a resource of its own it goes when it leaves.
+#[test]
+fn a_package_that_came_along_with_another_begins_a_life_that_ends_with_its_removal() {
+    let mut host = Host::new();
+    let library = package_with("lib", Ensure::Present, OnUndo::Remove);
+    let along = attributes(&[("installed", "yes"), ("version", "1"), ("brought", "yes")]);
+    host.found.insert(library.address.clone(), along);
+    let plan = host.plan(std::slice::from_ref(&library), Mode::Converge);
+    assert_eq!(actions(&plan), named(&[("package.lib", Action::Update)]));
+    host.apply(&plan, None, false);
+    let plan = host.plan(&[], Mode::Converge);
+    let step = &change(&plan, "package.lib").steps[0];
+    assert!(step.wanted.is_empty(), "{:?}", step.wanted);
+    let undo = step.apply.as_str();
+    assert!(undo.contains("apt-get can't tell what goes with"), "{undo}");
+
+    // A person's own is adopted.
+    let mut host = Host::new();
+    let found = attributes(&[("installed", "yes"), ("brought", "no")]);
+    host.found.insert(library.address.clone(), found);
+    let plan = host.plan(std::slice::from_ref(&library), Mode::Converge);
+    assert_eq!(actions(&plan), named(&[("package.lib", Action::Adopt)]));
+}

@@ -114,6 +114,7 @@ printf '%s\n' "$would" | awk '$1 == "Inst" && $3 !~ /^\[/ { print $2 }' >>"$hf_b
   printf '%s\n' "$would" | awk '$1 == "Inst" && $3 !~ /^\[/ { print $2 }' | except "$name" >"$hf_state/unfinished" ||
   hf_die "cannot write down what comes with $name; the disk may be full"
 apt_get --no-install-recommends install -- "$name" || hf_die "apt-get install $name ended with $code"
+let_go "$name"
 "#;
 
 pub(super) const UNDO_INSTALL: &str = r#"
@@ -135,6 +136,7 @@ if [ -n "$strangers" ]; then
 fi
 printf '%s\n' $going >>"$hf_before/goes" || hf_die "cannot write $hf_before/goes"
 [ -z "$going" ] || apt_get remove -- $going || hf_die "apt-get remove failed"
+let_go $going
 left=
 if [ -n "$kept" ]; then
   hand_over $kept

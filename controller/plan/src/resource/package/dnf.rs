@@ -83,6 +83,7 @@ account
 listed >"$hf_before/then.new" && mv "$hf_before/then.new" "$hf_before/then" || hf_die "cannot write $hf_before/then"
 dnf_do install "$name" || hf_die "dnf install $name failed; is a repository that has it enabled?"
 account
+let_go "$name"
 "#;
 
 pub(super) const UNDO_INSTALL: &str = r#"
@@ -101,6 +102,7 @@ if [ -n "$going" ]; then
   code=$?
   printf '%s\n' "$said"
   [ "$code" -eq 0 ] || hf_die "dnf remove failed"
+  let_go $going
   left=$(printf '%s\n' "$said" | sed -n 's/^warning: \(.* saved as .*\)/\1/p' | tr '\n' ' ')
 fi
 if [ -n "$kept" ]; then
