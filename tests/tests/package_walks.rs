@@ -114,6 +114,10 @@ fn by_hand(host: &BedHost, what: &str, package: &str) {
         "DEBIAN_FRONTEND=noninteractive apt-get -y -q --auto-remove"
     };
     host.inside(&format!("{program} {what} {package} >/dev/null 2>&1"));
+    if host.name == "red" && what == "install" {
+        // Of what is there already dnf notes only so that a person wants it.
+        host.inside(&format!("dnf -y -q mark install {package} >/dev/null 2>&1"));
+    }
 }
 
 /// What one blueprint declares: packages, each present or absent, and services.
@@ -279,6 +283,9 @@ fn walk(seed: u64) {
             apply_and_kill(&project, &bed, lines);
         }
         apply_to_the_end(&project, &story);
+        for host in &bed.hosts {
+            write!(story, "\nthen on {}: {:?}", host.name, installed(host)).expect("a String takes it");
+        }
     }
     project.blueprint("");
     apply_to_the_end(&project, &story);

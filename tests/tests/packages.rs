@@ -197,6 +197,18 @@ fn what_an_install_brought_along_goes_when_the_resource_that_declares_it_later_l
         assert_eq!(installed(host), *before, "{}", host.name);
     }
 
+    // What a person asks for while it is there stays, once the package manager knows.
+    project.blueprint("[package.beddb]\n");
+    project.run(&["apply", "-y"]).exits(0);
+    bed.host("sys").inside("apt-mark manual libbed >/dev/null");
+    bed.host("red").inside("dnf -q -y mark install libbed");
+    project.blueprint("");
+    project.run(&["apply", "-y"]).exits(0);
+    for host in &bed.hosts {
+        assert!(!has(host, "beddb") && has(host, "libbed"), "{}", host.name);
+        by_hand(host, "remove", "libbed");
+    }
+
     // A person's own stays a person's.
     for host in &bed.hosts {
         by_hand(host, "install", "libbed");

@@ -23,10 +23,10 @@ account() {
   listed | comm -13 "$hf_before/then" - | awk '{ print $1 }' >>"$hf_before/added" || hf_die "cannot write $hf_before/added"
   rm -f "$hf_before/then"
 }
-# What people asked for by name, whoever brought it first.
+# What people asked for by name, whoever brought it first. No answer is not "nothing".
 wanted_by_people() {
   if hf_have dnf; then
-    dnf -C -q repoquery --installed --userinstalled --qf '%{name}.%{arch}' 2>/dev/null
+    dnf -C -q repoquery --userinstalled --qf '%{name}.%{arch}'
   else
     grep -l '^user$' /var/lib/yum/yumdb/*/*/reason 2>/dev/null | sed 's:/reason$::; s:.*/[0-9a-f]*-::; s:-[^-]*-[^-]*-\([^-]*\)$:.\1:'
   fi
@@ -35,11 +35,12 @@ wanted_by_people() {
 # strangers (in rpm's words: not ours, and in the way) and kept (ours, and needed by others by now).
 foresee() {
   going= kept= strangers=
+  people=$(wanted_by_people) || return 1
   own=$(rpm -q --qf '%{NAME}.%{ARCH}\n' -- "$name" 2>/dev/null | grep -v ' ')
   now=$(rpm -qa --qf '%{NAME}.%{ARCH}\n')
   mine=$({
     printf '%s\n' $own
-    people=$(wanted_by_people) now=$now spared=$spared awk 'BEGIN {
+    people=$people now=$now spared=$spared awk 'BEGIN {
         n = split(ENVIRON["now"], list); for (i = 1; i <= n; i++) there[list[i]] = 1
         n = split(ENVIRON["people"], list); for (i = 1; i <= n; i++) delete there[list[i]]
         n = split(ENVIRON["spared"], list); for (i = 1; i <= n; i++) spare[list[i]] = 1
@@ -80,16 +81,22 @@ foresee_absent() {
 
 pub(super) const INSTALL: &str = r#"
 account
+was_there=
+if is_there "$name"; then was_there=yes; fi
 listed >"$hf_before/then.new" && mv "$hf_before/then.new" "$hf_before/then" || hf_die "cannot write $hf_before/then"
 dnf_do install "$name" || hf_die "dnf install $name failed; is a repository that has it enabled?"
 account
+# Of what is there already dnf does not note that it is wanted for its own sake, and may take it away with what needed it.
+if [ -n "$was_there" ] && hf_have dnf; then
+  dnf -q -y mark install "$name" >/dev/null 2>&1 || dnf -q -y mark user "$name" >/dev/null 2>&1
+fi
 let_go "$name"
 "#;
 
 pub(super) const UNDO_INSTALL: &str = r#"
 [ -e "$hf_before/packages" ] || hf_die "what was installed before is lost: $hf_before/packages"
 account
-foresee
+foresee || hf_die "dnf can't tell which packages people asked for"
 if [ -n "$strangers" ]; then
   hand_over $own $(cat "$hf_before/added" 2>/dev/null)
   dnf -q -y mark remove "$name" >/dev/null 2>&1
