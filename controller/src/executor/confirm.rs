@@ -19,6 +19,7 @@ const CONFIRM_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Confirms a job over connections of its own, until the host has decided or the time is over.
 pub(super) async fn confirm(fleet: Fleet, target: Target, attempt: String) {
+    info!(host = %target.name, "its guard waits for a new connection");
     let deadline = Instant::now() + target.confirm_timeout;
     while Instant::now() < deadline {
         match once(&fleet, &target, &attempt).await {
