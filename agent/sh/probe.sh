@@ -366,6 +366,7 @@ hf_probe_path() {
     hf_probe_owner "$2" "$3"
     [ "$hf_links" -le 1 ] || hf_attr links "$hf_links"
     hf_look_digest "$1"
+    hf_attr size "$hf_size"
     hf_attr digest "$hf_digest"
     return 0
     ;;
@@ -423,6 +424,13 @@ hf_probe_file() {
   if [ "$4" = no ] && [ "$hf_size" -le 65536 ]; then
     hf_text "$1" "$hf_size"
   fi
+}
+
+# hf_kept_text LIFE: brings the text that a file had before a life.
+hf_kept_text() {
+  hf_stat_one "$hf_state/before/$1/content"
+  [ "$hf_type" = file ] || return 0
+  hf_text "$hf_state/before/$1/content" "$hf_size"
 }
 
 # hf_probe_symlink PATH

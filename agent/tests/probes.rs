@@ -329,3 +329,36 @@ fn no_line_and_no_check_is_an_argument_of_a_process() {
         assert!(!seen.contains("geheim") && !seen.contains("other"), "{shell}: {seen}");
     });
 }
+
+// REVIEW U, "Texts to better": a plan shows what an undo brings back.
+#[test]
+fn the_text_that_comes_back_is_shown_whole_and_only_if_it_is_text_and_there() {
+    under_every_shell(|shell| {
+        let host = Host::new(shell);
+        let texts = |lives: &[&str]| -> Vec<(u32, Vec<u8>)> {
+            let ask = |(id, life): (usize, &&str)| format!("hf_begin {id}\nhf_kept_text {life}\n");
+            let body: String = lives.iter().enumerate().map(ask).collect();
+            let reply = host.observe(&body);
+            assert!(reply.done, "{shell}: {reply:?}");
+            let text = |record| match record {
+                Record::Text { id, bytes } => Some((id, bytes)),
+                _ => None,
+            };
+            reply.records.into_iter().filter_map(text).collect()
+        };
+        let keep = |life: &str, content: &[u8]| {
+            let folder = host.state().join("before").join(life);
+            std::fs::create_dir_all(&folder).expect("the state folder is ours");
+            std::fs::write(folder.join("content"), content).expect("it is ours");
+        };
+        keep("a-1", b"was\nthere\n\n");
+        // A shell that takes a NUL into a variable shows it.
+        let takes_nul = shell.starts_with("zsh");
+        keep("a-2", if takes_nul { &[b'x'; 70_000] } else { b"with a \0 in it" });
+        keep("a-3", &vec![b'x'; 64 * 1024 + 1]);
+        keep("a-4", b"");
+        std::fs::create_dir_all(host.state().join("before/a-5")).expect("the state folder is ours");
+        let shown = texts(&["a-1", "a-2", "a-3", "a-4", "a-5", "gone"]);
+        assert_eq!(shown, [(0, b"was\nthere\n\n".to_vec()), (3, Vec::new())], "{shell}");
+    });
+}

@@ -10,8 +10,9 @@ use crate::transport::{Become, HostKeyPolicy, Target, Timeouts, Via};
 use crate::trust::{ReadError, Trust};
 use holdfast_inventory::diagnostic::{Located, Location, Problem, Problems, SourceFile};
 use holdfast_inventory::{HostName, HostSettings, Inventory, Pattern, SecretRef, SshSettings, settings, vars};
+use holdfast_plan::address::Address;
 use holdfast_plan::blueprint::{self, Blueprint, HostProblems};
-use holdfast_plan::desired::{Desired, DesiredInput, Files};
+use holdfast_plan::desired::{Desired, DesiredInput, Files, Sources, sources};
 use holdfast_plan::render::{render_host_field, values};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -196,6 +197,16 @@ impl Project {
         let desired = Desired::build(input, hosts).map_err(CliError::from)?;
         redact::keep(desired.hosts.values().flatten());
         Ok(desired)
+    }
+
+    /// Finds where the values of a resource of a host come from.
+    pub fn sources(&self, host: &HostName, address: &Address) -> Option<Sources> {
+        let input = DesiredInput {
+            blueprints: &self.blueprints,
+            inventory: &self.inventory,
+            files: &self.files,
+        };
+        sources(input, host, address)
     }
 
     /// Resolves how hosts are reached; every problem at once.

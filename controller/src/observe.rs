@@ -338,12 +338,12 @@ pub async fn ask(
     target: &Target,
     resources: &[Asked<'_>],
 ) -> Result<Observation, Outcome> {
-    let (body, addresses) = observe_body(resources);
+    let body = observe_body(resources);
     let nonce = link::nonce();
     let request = ObserveRequest {
         state_dir: target.state_dir.as_deref(),
         facts: true,
-        body: body.as_str(),
+        body: body.text.as_str(),
     };
     let program = program::observe(&nonce, &request);
     let exchange = link::exchange(session, &nonce, program, Vec::new(), OBSERVE_TIMEOUT, &mut |_, _| {}).await;
@@ -358,13 +358,13 @@ pub async fn ask(
         });
     }
     let jobs = reply.job_reports();
-    let resources = addresses
-        .into_iter()
-        .zip(0u32..)
-        .map(|(address, id)| {
+    let ids = body.addresses.into_iter().zip(body.kept).zip(0u32..);
+    let resources = ids
+        .map(|((address, kept), id)| {
             let observed = Observed {
                 attributes: reply.attributes.remove(&id).unwrap_or_default(),
                 text: reply.texts.remove(&id),
+                kept: kept.and_then(|id| reply.texts.remove(&id)),
             };
             (address, observed)
         })

@@ -53,11 +53,11 @@ pub fn make(ledger: &Ledger, state_dir: Option<&str>) -> Probes {
         .into_iter()
         .map(|entry| Asked::from(&entry.desired))
         .collect();
-    let (body, addresses) = observe_body(&resources);
+    let body = observe_body(&resources);
     let request = ObserveRequest {
         state_dir,
         facts: true,
-        body: body.as_str(),
+        body: body.text.as_str(),
     };
     // The digest must not depend on the nonce: the same probes keep their name.
     let unnamed = sha256_hex(&program::observe(&Nonce::new([0; 16]), &request));
@@ -65,7 +65,7 @@ pub fn make(ledger: &Ledger, state_dir: Option<&str>) -> Probes {
     let program = program::observe(&nonce, &request);
     let mapping = serde_json::to_vec(&Mapping {
         program: unnamed,
-        addresses,
+        addresses: body.addresses,
     })
     .expect("addresses are written as strings");
     Probes {

@@ -3,7 +3,8 @@
 use crate::address::Address;
 use crate::ids::{LifeId, MachineId, PlanId, Timestamp};
 use crate::observation::{Attributes, Platform};
-use crate::resource::{DesiredResource, Difference};
+use crate::resource::{DesiredResource, Difference, Undoing};
+use crate::rule::Rule;
 use crate::sh::Sh;
 use holdfast_inventory::HostName;
 use serde::{Deserialize, Serialize};
@@ -72,7 +73,14 @@ pub enum Reason {
     /// It is as desired already.
     AlreadyAsDesired,
     /// It is in the ledger, and no blueprint declares it any more.
-    LeftBlueprint,
+    LeftBlueprint {
+        /// What was there before, in words.
+        was: String,
+        /// What is done about it.
+        undoing: Undoing,
+        /// In what the host differs from what comes back.
+        differences: Vec<Difference>,
+    },
     /// It is in the ledger, and can't be put back: adopted, or no `undo`.
     NothingToUndo {
         /// In a few words.
@@ -111,6 +119,8 @@ pub struct Change {
     pub action: Action,
     /// Why.
     pub reason: Reason,
+    /// Which rule of the planner decided.
+    pub rule: Rule,
     /// The resource as desired, or (delete, forget) as the ledger has it.
     pub desired: DesiredResource,
     /// What the probe found.
@@ -257,6 +267,9 @@ pub struct HostPlan {
 pub struct Refusal {
     /// Which resource, if one.
     pub address: Option<Address>,
+    /// Which rule of the planner decided, if it is about a resource.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rule: Option<Rule>,
     /// What stands in the way and what to do.
     pub message: String,
 }

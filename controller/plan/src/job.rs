@@ -28,10 +28,33 @@ pub struct JobBody {
     pub blobs: BTreeSet<String>,
 }
 
-/// Writes the body of an observe request; the list says which resource each ID (its place, from 0) is.
-pub fn observe_body(resources: &[Asked<'_>]) -> (Sh, Vec<Address>) {
-    let addresses = resources.iter().map(|asked| asked.desired.address.clone()).collect();
-    (probe_all(resources.iter().cloned()), addresses)
+/// The body of an observe request, and of what its answers tell.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ObserveBody {
+    /// The sh.
+    pub text: Sh,
+    /// The resources; the place of each, from 0, is the ID of its attributes and its text.
+    pub addresses: Vec<Address>,
+    /// For each of them the ID under which the text comes that its undo would bring back, if one is asked for.
+    pub kept: Vec<Option<u32>>,
+}
+
+/// Writes the body of an observe request.
+pub fn observe_body(resources: &[Asked<'_>]) -> ObserveBody {
+    let addresses: Vec<Address> = resources.iter().map(|asked| asked.desired.address.clone()).collect();
+    let mut text = probe_all(resources.iter().cloned());
+    let mut ids = (0u32..).skip(addresses.len());
+    let mut kept = Vec::with_capacity(addresses.len());
+    for asked in resources {
+        kept.push(asked.kept.as_ref().and_then(|show| {
+            let id = ids.next()?;
+            // After all probes: what stands on the host is shown first, if there is more than a reply may bring.
+            let begun = std::mem::take(&mut text).call("hf_begin", [id.to_string().as_str()]);
+            text = begun.then(show);
+            Some(id)
+        }));
+    }
+    ObserveBody { text, addresses, kept }
 }
 
 /// Writes the step file of a host's plan. `machine` is the id that the host shall take if it has none.

@@ -6,7 +6,7 @@ use crate::event::{Event, IntendedStep, Intent, Resolution, StepLifeKind};
 use crate::ids::{AttemptId, LifeId, Timestamp};
 use crate::lifecycle::{Phase, Transition, next_phase};
 use crate::observation::{Attributes, StepReport, StepStatus};
-use crate::resource::{Comparison, DesiredResource};
+use crate::resource::{Comparison, DesiredResource, Undoing};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -59,6 +59,9 @@ pub struct LedgerEntry {
     pub applied: Attributes,
     /// The order in which it entered; undo runs in reverse.
     pub sequence: u64,
+    /// When its life began, or it was adopted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Timestamp>,
     /// When its phase was last told by what somebody saw; a report of an agent that is older says nothing any more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seen: Option<Timestamp>,
@@ -73,6 +76,7 @@ impl LedgerEntry {
             put: Attributes::default(),
             applied: Attributes::default(),
             sequence,
+            since: None,
             seen: None,
         }
     }
@@ -83,6 +87,25 @@ impl LedgerEntry {
             Some(_) => Origin::Applied,
             None => Origin::Adopted,
         }
+    }
+
+    /// Says what becomes of it once it leaves the blueprints, as things stand.
+    pub fn undoing(&self) -> Undoing {
+        let resource = self.desired.resource.lifecycle();
+        match (&self.before, resource.kept_because()) {
+            (None, _) => Undoing::keeps("forgets it: Holdfast found it so, and changed nothing of it"),
+            (Some(_), Some(why)) => Undoing::keeps(format!("forgets it, and leaves it where it is: {why}")),
+            (Some(_), None) if self.desired.prevent_undo => {
+                Undoing::keeps("keeps it (prevent_undo): a plan that would undo it is refused")
+            }
+            (Some(before), None) => resource.undoing(&before.attributes, &self.put),
+        }
+    }
+
+    /// Says in words what was there before its life began; `None`: it was adopted.
+    pub fn was(&self) -> Option<String> {
+        let before = self.before.as_ref()?;
+        Some(self.desired.resource.lifecycle().describe(&before.attributes))
     }
 }
 
@@ -147,7 +170,7 @@ impl LedgerFold {
             Event::StepReported { attempt, report, .. } => self.step(ledger, at, attempt, report),
             Event::JobEnded { attempt, .. } => self.job_over(ledger, attempt),
             Event::Adopted { desired, applied, .. } => {
-                adopt(ledger, desired, applied);
+                adopt(ledger, at, desired, applied);
                 seen(ledger, &desired.address, at);
             }
             // A service that is still owed a restart stays: the next plan has it, and forgets it then.
@@ -205,7 +228,7 @@ impl LedgerFold {
             }
             Action::Delete => undo_reported(ledger, step, report),
             Action::Create | Action::Update | Action::Replace | Action::Unknown => {
-                apply_reported(ledger, attempt, step, report);
+                apply_reported(ledger, at, attempt, step, report);
                 seen(ledger, &step.address, at);
             }
             // These have no step; a log that says otherwise changes nothing.
@@ -265,7 +288,7 @@ fn owe_all(ledger: &mut Ledger, intent: &Intent, step: &IntendedStep) {
     }
 }
 
-fn apply_reported(ledger: &mut Ledger, attempt: &AttemptId, step: &IntendedStep, report: &StepReport) {
+fn apply_reported(ledger: &mut Ledger, at: Timestamp, attempt: &AttemptId, step: &IntendedStep, report: &StepReport) {
     match &report.status {
         StepStatus::Unchanged => {
             let applied = if report.after.0.is_empty() {
@@ -273,13 +296,13 @@ fn apply_reported(ledger: &mut Ledger, attempt: &AttemptId, step: &IntendedStep,
             } else {
                 &report.after
             };
-            adopt(ledger, &step.desired, applied);
+            adopt(ledger, at, &step.desired, applied);
         }
         // Nothing was changed, and nothing is known that was not known before.
         _ if !report.changing => {}
-        StepStatus::Begun => begin_apply(ledger, attempt, step, report),
+        StepStatus::Begun => begin_apply(ledger, at, attempt, step, report),
         StepStatus::Changed | StepStatus::Left { .. } => {
-            begin_apply(ledger, attempt, step, report);
+            begin_apply(ledger, at, attempt, step, report);
             if go(ledger, &step.address, Transition::ApplyDone)
                 && let Some(entry) = ledger.entries.get_mut(&step.address)
             {
@@ -300,14 +323,14 @@ fn apply_reported(ledger: &mut Ledger, attempt: &AttemptId, step: &IntendedStep,
         | StepStatus::Reverted { .. }
         | StepStatus::NotCaptured { .. }
         | StepStatus::BeforeLost { .. } => {
-            begin_apply(ledger, attempt, step, report);
+            begin_apply(ledger, at, attempt, step, report);
             go(ledger, &step.address, Transition::ApplyFailed);
         }
     }
 }
 
 /// Enters a resource that a step is changing. *Before* is written once in a life: by the step that begins it.
-fn begin_apply(ledger: &mut Ledger, attempt: &AttemptId, step: &IntendedStep, report: &StepReport) {
+fn begin_apply(ledger: &mut Ledger, at: Timestamp, attempt: &AttemptId, step: &IntendedStep, report: &StepReport) {
     let sequence = ledger.next_sequence();
     let entry = ledger
         .entries
@@ -327,7 +350,9 @@ fn begin_apply(ledger: &mut Ledger, attempt: &AttemptId, step: &IntendedStep, re
             digest: report.before_digest.clone(),
         });
         entry.put = Attributes::default();
+        entry.since = Some(at);
     }
+    entry.since.get_or_insert(at);
     if entry.before.is_some() {
         for line in step.desired.resource.lifecycle().wanted(&report.before) {
             if let Some((key, value)) = line.split_once(' ') {
@@ -373,7 +398,7 @@ fn undone(ledger: &mut Ledger, address: &Address) {
     }
 }
 
-fn adopt(ledger: &mut Ledger, desired: &DesiredResource, applied: &Attributes) {
+fn adopt(ledger: &mut Ledger, at: Timestamp, desired: &DesiredResource, applied: &Attributes) {
     let sequence = ledger.next_sequence();
     let entry = ledger
         .entries
@@ -383,6 +408,7 @@ fn adopt(ledger: &mut Ledger, desired: &DesiredResource, applied: &Attributes) {
         entry.phase = next;
         entry.desired = desired.clone();
         entry.applied = applied.clone();
+        entry.since.get_or_insert(at);
     }
 }
 

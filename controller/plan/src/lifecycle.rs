@@ -102,6 +102,21 @@ impl Phase {
         Self::Stuck,
     ];
 
+    /// Gives its word.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Absent => "absent",
+            Self::Creating => "creating",
+            Self::Ready => "ready",
+            Self::Updating => "updating",
+            Self::Drifted => "drifted",
+            Self::Failed => "failed",
+            Self::Tainted => "tainted",
+            Self::Deleting => "deleting",
+            Self::Stuck => "stuck",
+        }
+    }
+
     /// Tells whether a step was begun and has not ended well: what is on the host may be half of it.
     pub fn is_unfinished(self) -> bool {
         match self {

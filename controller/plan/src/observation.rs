@@ -43,6 +43,9 @@ pub struct Observed {
     /// The old text of a file whose digest differs from the desired one (at most 64 KiB), for the diff.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text: Option<Vec<u8>>,
+    /// The text that comes back if the resource is undone (at most 64 KiB), for the diff.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kept: Option<Vec<u8>>,
 }
 
 /// What a host says of itself: `os.id`, `os.version`, `kernel`, `arch`, `init`, `package_manager`, `uid`, ...

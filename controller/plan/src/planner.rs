@@ -28,6 +28,7 @@ use crate::ids::MachineId;
 use crate::ledger::{Before, Ledger};
 use crate::observation::{Attributes, JobState, Observation, Platform};
 use crate::resource::{DesiredResource, Lifecycle, Resource, Service, Unsupported};
+use crate::rule::Rule;
 use crate::sh::Sh;
 use classify::{Case, Verdict};
 use holdfast_inventory::HostName;
@@ -73,12 +74,18 @@ pub struct Asked<'a> {
     pub desired: &'a DesiredResource,
     /// The sh that foretells what goes along with the change that may come.
     pub foretell: Option<Sh>,
+    /// The sh that shows the text that comes back, if it is undone.
+    pub kept: Option<Sh>,
 }
 
 impl<'a> From<&'a DesiredResource> for Asked<'a> {
     fn from(desired: &'a DesiredResource) -> Self {
-        let foretell = None;
-        Self { desired, foretell }
+        let (foretell, kept) = (None, None);
+        Self {
+            desired,
+            foretell,
+            kept,
+        }
     }
 }
 
@@ -102,6 +109,7 @@ pub fn to_observe<'a>(desired: &'a [DesiredResource], ledger: &'a Ledger, mode: 
                 asked.push(Asked {
                     desired: resource,
                     foretell: foretell(resource, None),
+                    kept: None,
                 });
             }
             for entry in in_ledger.filter(|entry| !wanted.contains(&entry.desired.address)) {
@@ -109,6 +117,7 @@ pub fn to_observe<'a>(desired: &'a [DesiredResource], ledger: &'a Ledger, mode: 
                 asked.push(Asked {
                     desired: &entry.desired,
                     foretell: before.and_then(|before| foretell(&entry.desired, Some(before))),
+                    kept: before.and_then(|before| entry.desired.resource.lifecycle().show_kept(before)),
                 });
             }
             asked
@@ -167,6 +176,7 @@ pub fn refuse_shared_machines(hosts: &mut [HostPlan], bound: &BTreeMap<HostName,
         let shared: Vec<&str> = shared.iter().map(HostName::as_str).collect();
         host.refusals.push(Refusal {
             address: None,
+            rule: None,
             message: format!(
                 "{} are one machine under {} names; leave one of them in the inventory, or, if one was cloned \
                  from the other, remove `machine` from the state_dir of the clone and `holdfast resolve` it with `accept`",
@@ -216,9 +226,18 @@ impl<'a> Draft<'a> {
         }
     }
 
-    fn refuse(&mut self, address: Option<&Address>, message: impl Into<String>) {
+    fn refuse(&mut self, address: &Address, rule: Rule, message: impl Into<String>) {
         self.refusals.push(Refusal {
-            address: address.cloned(),
+            address: Some(address.clone()),
+            rule: Some(rule),
+            message: message.into(),
+        });
+    }
+
+    fn refuse_all(&mut self, message: impl Into<String>) {
+        self.refusals.push(Refusal {
+            address: None,
+            rule: None,
             message: message.into(),
         });
     }
@@ -233,7 +252,7 @@ impl<'a> Draft<'a> {
                      host; if it was re-imaged, `holdfast resolve {} accept` begins anew, else check its `address`",
                     seen.host
                 );
-                self.refuse(None, message);
+                self.refuse_all(message);
             }
             (Some(known), None) => {
                 let message = format!(
@@ -241,7 +260,7 @@ impl<'a> Draft<'a> {
                      removed; `holdfast resolve {} accept` begins anew",
                     seen.host
                 );
-                self.refuse(None, message);
+                self.refuse_all(message);
             }
             (Some(_), Some(_)) | (None, _) => {}
         }
@@ -255,26 +274,23 @@ impl<'a> Draft<'a> {
                 "held: {why}; when you are sure of the host, `holdfast resolve {} accept` lets it go on",
                 seen.host
             );
-            self.refuse(None, message);
+            self.refuse_all(message);
         }
         for job in &seen.jobs {
             let (job, state, host) = (&job.attempt, &job.state, &seen.host);
-            self.refuse(
-                None,
-                match state {
-                    JobState::Running => format!(
-                        "job {job} of an earlier run is still running; `holdfast apply -l {host}` waits for its own \
+            self.refuse_all(match state {
+                JobState::Running => format!(
+                    "job {job} of an earlier run is still running; `holdfast apply -l {host}` waits for its own \
                          jobs and records them"
-                    ),
-                    // What ended of our own is recorded by the observation, and not among these.
-                    JobState::Done | JobState::Interrupted => format!(
-                        "job {job} of another controller, or of a store that is gone, is over and was never collected; \
+                ),
+                // What ended of our own is recorded by the observation, and not among these.
+                JobState::Done | JobState::Interrupted => format!(
+                    "job {job} of another controller, or of a store that is gone, is over and was never collected; \
                          let that one collect it, or take it off: `holdfast resolve {host} drop-job`"
-                    ),
-                    // Nothing ever ran of it: the next start clears it away.
-                    JobState::Unstarted | JobState::Untransferred => continue,
-                },
-            );
+                ),
+                // Nothing ever ran of it: the next start clears it away.
+                JobState::Unstarted | JobState::Untransferred => continue,
+            });
         }
     }
 
@@ -295,11 +311,12 @@ impl<'a> Draft<'a> {
             pending_needs: self.rests_on(desired),
             pending: self.pending_before(desired),
         };
-        match classify::decide(&case) {
-            Verdict::Refuse(message) => self.refuse(Some(&desired.address), message),
+        let (rule, verdict) = classify::decide(&case);
+        match verdict {
+            Verdict::Refuse(message) => self.refuse(&desired.address, rule, message),
             // The ledger's words are behind, the host is not: no drift.
             Verdict::Do(Action::Adopt, reason) if self.input.mode == Mode::Drift => {
-                self.push(self.change(desired, Action::NoOp, reason, None), Ok(Vec::new()));
+                self.push(self.change(desired, Action::NoOp, (rule, reason), None), Ok(Vec::new()));
             }
             Verdict::Do(action, reason) => {
                 let diff = match action {
@@ -313,7 +330,7 @@ impl<'a> Draft<'a> {
                     Action::Create | Action::Update | Action::Replace | Action::Unknown => self.steps(&case, &reason),
                     Action::Delete | Action::Restart => unreachable!("no rule for a desired resource gives these"),
                 };
-                self.push(self.change(desired, action, reason, diff), steps);
+                self.push(self.change(desired, action, (rule, reason), diff), steps);
             }
         }
     }
@@ -399,16 +416,19 @@ impl<'a> Draft<'a> {
             .owed
             .get(&service.address)
             .filter(|owed| !owed.is_empty());
-        let (reason, only_if) = match owed {
-            Some(owed) => (Reason::RestartOwed { on: owed.clone() }, Vec::new()),
+        let (because, only_if) = match owed {
+            Some(owed) => {
+                let reason = Reason::RestartOwed { on: owed.clone() };
+                ((Rule::RestartOwed, reason), Vec::new())
+            }
             None if on.is_empty() => return,
             None => {
                 let mut numbers: Vec<u32> = on.iter().flat_map(|address| &self.steps_of[address]).copied().collect();
                 numbers.sort_unstable();
-                (Reason::DependencyChanges { on }, numbers)
+                ((Rule::DependencyChanges, Reason::DependencyChanges { on }), numbers)
             }
         };
-        let change = self.change(service, Action::Restart, reason, None);
+        let change = self.change(service, Action::Restart, because, None);
         let step = restart.map(|sh| {
             let mut step = compile::restart(service, &change.observed, sh, only_if);
             if leaving == Leaving::Yes {
@@ -432,7 +452,13 @@ impl<'a> Draft<'a> {
         })
     }
 
-    fn change(&self, desired: &DesiredResource, action: Action, reason: Reason, diff: Option<String>) -> Change {
+    fn change(
+        &self,
+        desired: &DesiredResource,
+        action: Action,
+        (rule, reason): (Rule, Reason),
+        diff: Option<String>,
+    ) -> Change {
         let observed = self.observed(&desired.address);
         let notes = match action {
             Action::Adopt | Action::Forget | Action::Restart | Action::NoOp => Vec::new(),
@@ -442,6 +468,7 @@ impl<'a> Draft<'a> {
             address: desired.address.clone(),
             action,
             reason,
+            rule,
             desired: desired.clone(),
             observed,
             diff,
@@ -456,7 +483,7 @@ impl<'a> Draft<'a> {
                 change.steps = self.ends.remove(&change.address).unwrap_or_default();
                 change.steps.extend(self.numbered(&change, steps));
             }
-            Err(unsupported) => self.refuse(Some(&change.address), unsupported.to_string()),
+            Err(unsupported) => self.refuse(&change.address, Rule::Unsupported, unsupported.to_string()),
         }
         self.changes.push(change);
     }

@@ -4,6 +4,8 @@
 //! is rewritten once: each path becomes a call of a helper of ours that refuses what is missing. What the templates
 //! are for (TOML values, `template` files, never sh text) is the callers' concern; this module reads no file.
 
+mod variables;
+
 use handlebars::template::{HelperTemplate, Parameter, Subexpression, Template as Parsed, TemplateElement};
 use handlebars::{
     Context, Handlebars, Helper, HelperDef, Path, RenderContext, RenderError, RenderErrorReason, Renderable,
@@ -12,7 +14,7 @@ use handlebars::{
 use holdfast_inventory::diagnostic::suggest;
 use holdfast_inventory::{VarValue, Vars};
 use serde_json::Value as Json;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::ops::Range;
 use std::sync::{Arc, LazyLock};
 
@@ -62,6 +64,8 @@ const DEFINED: &str = "<defined>";
 pub struct Template {
     text: Arc<str>,
     parsed: Option<Arc<Parsed>>,
+    /// The variables that it names.
+    variables: Arc<BTreeSet<String>>,
 }
 
 /// What is wrong in a template, or with its variables.
@@ -102,6 +106,7 @@ impl Template {
         Self {
             text: text.into(),
             parsed: None,
+            variables: Arc::default(),
         }
     }
 
@@ -114,16 +119,23 @@ impl Template {
             let (line, column) = error.pos().unwrap_or((1, 1));
             explain_syntax(text, tag_at(text, line, column), error.reason())
         })?;
+        let variables = Arc::new(variables::named(&parsed));
         make_strict(text, &mut parsed)?;
         Ok(Self {
             text: text.into(),
             parsed: Some(Arc::new(parsed)),
+            variables,
         })
     }
 
     /// Tells whether there is anything to fill in.
     pub fn is_literal(&self) -> bool {
         self.parsed.is_none()
+    }
+
+    /// Lists the variables that it names, whichever of its branches are taken.
+    pub fn variables(&self) -> impl Iterator<Item = &str> {
+        self.variables.iter().map(String::as_str)
     }
 
     /// Shows the text as written.

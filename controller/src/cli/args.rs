@@ -90,7 +90,7 @@ pub enum Command {
     Facts(PatternArgs),
     /// Show what would change, and why. Writes nothing on any host.
     #[command(
-        after_help = "Examples:\n  holdfast plan -l web -o web.plan && holdfast apply web.plan\n  holdfast plan --show-script -l web01"
+        after_help = "Examples:\n  holdfast plan -l web -o web.plan && holdfast apply web.plan\n  holdfast plan --show-script -l web01\n  holdfast plan --explain file./etc/motd -l web01   which rule decided, and where each value comes from"
     )]
     Plan(PlanArgs),
     /// Make the hosts what the blueprints say: plan, ask, change, verify.
@@ -174,6 +174,10 @@ pub struct PlanArgs {
     /// Save the plan, for `apply FILE`.
     #[arg(short, long, value_name = "FILE")]
     pub out: Option<PathBuf>,
+    /// Explain this resource instead: the rule that decided, what was compared, and where its values come from (may
+    /// be repeated).
+    #[arg(long, value_name = "ADDRESS", conflicts_with_all = ["out", "show_script", "all"])]
+    pub explain: Vec<String>,
     /// Show the sh of every step.
     #[arg(long)]
     pub show_script: bool,

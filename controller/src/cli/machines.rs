@@ -6,11 +6,11 @@ use crate::cli::error::{CliError, CliResult};
 use crate::cli::{open_store, store_error};
 use crate::load::{Project, Scope};
 use crate::now;
+use crate::view::machine as view;
 use crate::view::sanitize::Untrusted;
 use crate::view::terminal::{data, data_line};
 use crate::view::time::ago;
 use comfy_table::{Table, presets};
-use holdfast_plan::ledger::{Ledger, LedgerEntry};
 use std::collections::BTreeSet;
 
 /// Runs the command.
@@ -37,7 +37,7 @@ pub async fn run(global: &Global, args: &MachinesArgs) -> CliResult<i32> {
         let phases: BTreeSet<String> = ledger
             .entries
             .values()
-            .map(|entry| format!("{:?}", entry.phase).to_lowercase())
+            .map(|entry| entry.phase.word().to_owned())
             .collect();
         let phase = if machine.held.is_some() {
             "held".to_owned()
@@ -63,7 +63,7 @@ pub async fn run(global: &Global, args: &MachinesArgs) -> CliResult<i32> {
                 serde_json::json!({
                     "machine": machine.machine, "host": machine.host, "phase": phase, "held": machine.held,
                     "first_seen": machine.first_seen, "last_seen": machine.last_seen,
-                    "ledger": document(ledger), "owed": ledger.owed,
+                    "ledger": view::document(ledger), "owed": ledger.owed,
                 })
             })
             .collect();
@@ -93,50 +93,8 @@ pub async fn run(global: &Global, args: &MachinesArgs) -> CliResult<i32> {
     data(&format!("{table}\n"));
     if args.host.is_some() {
         for (_, ledger, _) in &rows {
-            data(&format!("\n{}\n", resources(ledger)));
+            data(&format!("\n{}", view::resources(ledger, now)));
         }
     }
     Ok(0)
-}
-
-/// The ledger as JSON. What the blueprint calls sensitive is told without its attributes.
-fn document(ledger: &Ledger) -> serde_json::Map<String, serde_json::Value> {
-    let row = |entry: &LedgerEntry| {
-        let mut row = serde_json::json!({
-            "phase": entry.phase, "origin": entry.origin(), "order": entry.sequence,
-            "declared_at": entry.desired.declared_at,
-            "life": entry.before.as_ref().map(|before| &before.life),
-            "before_digest": entry.before.as_ref().and_then(|before| before.digest.as_ref()),
-        });
-        if !entry.desired.sensitive {
-            row["before"] = serde_json::json!(entry.before.as_ref().map(|before| &before.attributes));
-            row["applied"] = serde_json::json!(entry.applied);
-        }
-        row
-    };
-    ledger
-        .entries
-        .iter()
-        .map(|(address, entry)| (address.to_string(), row(entry)))
-        .collect()
-}
-
-/// The resources of a ledger for people, in the order in which they entered it.
-fn resources(ledger: &Ledger) -> Table {
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING);
-    table.set_header(["RESOURCE", "PHASE", "WAS BEFORE"]);
-    for entry in ledger.in_order() {
-        let before = match &entry.before {
-            None => "as desired: adopted".to_owned(),
-            Some(_) if entry.desired.sensitive => "(sensitive)".to_owned(),
-            Some(before) => before.attributes.lines().collect::<Vec<_>>().join(", "),
-        };
-        table.add_row([
-            Untrusted(&entry.desired.address.to_string()).to_string(),
-            format!("{:?}", entry.phase).to_lowercase(),
-            Untrusted(&before).to_string(),
-        ]);
-    }
-    table
 }

@@ -7,6 +7,7 @@ pub mod carry_out;
 pub mod collect;
 pub mod drift;
 pub mod error;
+pub mod explain;
 pub mod facts;
 pub mod hosts;
 pub mod init;

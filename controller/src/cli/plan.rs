@@ -4,7 +4,7 @@ use crate::cli::args::{Global, PlanArgs};
 use crate::cli::error::CliResult;
 use crate::cli::planning::{self, Planned, Wanted};
 use crate::cli::saved_plan::SavedPlan;
-use crate::cli::{fleet, open_store, store_error, tell_traffic};
+use crate::cli::{explain, fleet, open_store, store_error, tell_traffic};
 use crate::load::{Project, Scope};
 use crate::now;
 use crate::view::plan::{PlanView, render};
@@ -27,7 +27,13 @@ pub async fn run(global: &Global, args: &PlanArgs) -> CliResult<i32> {
         scope: planning::Scope::Project,
         unasked: Vec::new(),
     };
+    let explained = explain::addresses(&store, &wanted, &args.explain).await?;
     let planned = planning::make(&store, &fleet, &wanted).await?;
+    if !explained.is_empty() {
+        explain::show(&project, &planned, &wanted, &explained, args.no_fold, global.json);
+        tell_traffic(global, &fleet, planned.forks);
+        return Ok(planning::exit_code(&planned, args.detailed_exitcode));
+    }
     // Half a plan must not be taken for the whole.
     let out = args.out.as_ref().filter(|_| !global.cancel.is_stopped());
     if let Some(file) = out {

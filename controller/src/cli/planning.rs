@@ -258,14 +258,17 @@ pub fn exit_code(planned: &Planned, detailed: bool) -> i32 {
 
 /// The JSON document of a plan.
 pub fn document(planned: &Planned) -> serde_json::Value {
-    let unobserved: Vec<_> = planned
-        .unobserved
-        .iter()
-        .map(|(host, outcome)| serde_json::json!({ "host": host, "outcome": outcome, "message": outcome.message(), "hint": outcome.hint() }))
-        .collect();
-    let mut document = serde_json::json!({ "schema": 1, "plan": planned.plan, "unobserved": unobserved });
+    let mut document = serde_json::json!({ "schema": 1, "plan": planned.plan, "unobserved": unobserved(planned) });
     redact::document(&mut document);
     document
+}
+
+/// The hosts that could not be observed, as JSON.
+pub fn unobserved(planned: &Planned) -> serde_json::Value {
+    let unobserved = planned.unobserved.iter();
+    unobserved
+        .map(|(host, outcome)| serde_json::json!({ "host": host, "outcome": outcome, "message": outcome.message(), "hint": outcome.hint() }))
+        .collect()
 }
 
 #[cfg(test)]

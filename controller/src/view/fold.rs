@@ -54,13 +54,9 @@ pub struct Piece {
     pub text: String,
 }
 
-/// Different texts of one shape that are all shown. From there on one is shown as a sample: nobody reads the two
-/// hundred files that differ in a host's name.
-const TEXTS_MAX: usize = 3;
-
 /// Folds piece by piece: what hosts have in common stands once, under all of them, and only what differs stands under
-/// those where it does. Of pieces that are alike and differ from host to host one is shown, unless `every`.
-pub fn fold_pieces(hosts: Vec<(HostName, Vec<Piece>)>, every: bool) -> Vec<Folded> {
+/// those where it does. Of pieces that are alike and differ from host to host, in more than `texts_max` texts, one is shown.
+pub fn fold_pieces(hosts: Vec<(HostName, Vec<Piece>)>, texts_max: usize) -> Vec<Folded> {
     let mut shapes: Vec<Alike> = Vec::new();
     let mut index: HashMap<String, usize> = HashMap::new();
     for (host, pieces) in hosts {
@@ -84,7 +80,7 @@ pub fn fold_pieces(hosts: Vec<(HostName, Vec<Piece>)>, every: bool) -> Vec<Folde
     let mut places: HashMap<Vec<HostName>, usize> = HashMap::new();
     for shape in shapes {
         let turn = shape.turn;
-        for (hosts, text) in shape.shown(every) {
+        for (hosts, text) in shape.shown(texts_max) {
             let place = *places.entry(hosts.clone()).or_insert(sections.len());
             if place == sections.len() {
                 sections.push((hosts, Vec::new()));
@@ -115,14 +111,15 @@ struct Alike {
 }
 
 impl Alike {
-    fn shown(self, every: bool) -> Vec<(Vec<HostName>, String)> {
-        if every || self.texts.len() <= TEXTS_MAX {
+    fn shown(self, texts_max: usize) -> Vec<(Vec<HostName>, String)> {
+        if self.texts.len() <= texts_max {
             return self.texts.into_iter().map(|(text, hosts)| (hosts, text)).collect();
         }
         let (sample, of) = &self.texts[0];
         let others = self.texts.len() - 1;
+        let alike = if others == 1 { "text is" } else { "texts are" };
         let note = format!(
-            "        (so on {}; {others} other texts are alike: -l HOST or --no-fold shows them)\n",
+            "        (so on {}; {others} other {alike} alike: -l HOST or --no-fold shows them)\n",
             of[0]
         );
         let text = format!("{sample}{}", paint(DIM, note.trim_end())) + "\n";
@@ -150,7 +147,10 @@ mod tests {
             .map(|(host, pieces)| (HostName::from(host), pieces))
             .collect();
         let plain = |block: Folded| (block.title(), anstream::adapter::strip_str(&block.text).to_string());
-        fold_pieces(hosts, every).into_iter().map(plain).collect()
+        fold_pieces(hosts, if every { usize::MAX } else { 3 })
+            .into_iter()
+            .map(plain)
+            .collect()
     }
 
     // REVIEW A10

@@ -2,7 +2,9 @@
 
 pub mod command;
 pub mod diff;
+pub mod explain;
 pub mod fold;
+pub mod machine;
 pub mod outdir;
 pub mod plan;
 pub mod problems;

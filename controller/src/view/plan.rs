@@ -9,7 +9,7 @@ use crate::view::words::counted;
 use anstyle::Style;
 use holdfast_plan::address::Address;
 use holdfast_plan::change::{Action, Change, HostPlan, Plan, Reason, Refusal};
-use holdfast_plan::resource::Difference;
+use holdfast_plan::resource::{Difference, UndoKind, short_digest};
 
 /// What to show of a plan.
 #[derive(Debug, Clone, Copy, Default)]
@@ -32,6 +32,10 @@ pub fn render(plan: &Plan, view: PlanView) -> String {
     text
 }
 
+/// Different texts of one shape that are all shown. From there on one is shown as a sample: nobody reads the two
+/// hundred files that differ in a host's name.
+const TEXTS_MAX: usize = 3;
+
 /// Renders hosts, resource by resource: what several have in common stands once.
 pub fn render_hosts(hosts: &[HostPlan], view: PlanView) -> String {
     let of_hosts = hosts
@@ -39,7 +43,7 @@ pub fn render_hosts(hosts: &[HostPlan], view: PlanView) -> String {
         .map(|host| (host.host.clone(), pieces(host, view)))
         .collect();
     let mut text = String::new();
-    for block in fold_pieces(of_hosts, view.every) {
+    for block in fold_pieces(of_hosts, if view.every { usize::MAX } else { TEXTS_MAX }) {
         text.push_str(&format!("{}\n{}\n", paint(BOLD, block.title()), block.text));
     }
     text
@@ -87,7 +91,7 @@ fn refusal(refusal: &Refusal) -> Piece {
 /// One change: the line of it is its shape, with what differs and how its diff goes; values and texts may be the
 /// host's own.
 fn piece(change: &Change, view: PlanView) -> Piece {
-    let (symbol, style) = symbol(change.action);
+    let (symbol, style) = symbol(change);
     let mut text = format!(
         "  {} {:<40} {}  {}\n",
         paint(style, symbol),
@@ -96,6 +100,23 @@ fn piece(change: &Change, view: PlanView) -> Piece {
         paint(DIM, reason(&change.reason)),
     );
     let mut shape = text.clone();
+    if let Reason::LeftBlueprint { was, undoing, .. } = &change.reason {
+        // What was foretold of this host is more exact.
+        let left = undoing.leaves.as_ref().filter(|_| change.notes.is_empty());
+        let returns = (undoing.kind == UndoKind::Restore).then_some(was);
+        for (name, words) in [("comes back", returns), ("left", left)] {
+            let Some(words) = words.filter(|words| !words.is_empty()) else {
+                continue;
+            };
+            shape.push_str(&format!("{name}\n"));
+            let words = if change.desired.sensitive {
+                redact::HIDDEN.to_owned()
+            } else {
+                one_line(words)
+            };
+            text.push_str(&format!("        {}\n", paint(DIM, format!("{name}: {words}"))));
+        }
+    }
     for difference in differences(&change.reason) {
         if difference.attribute == "digest" && change.diff.is_some() && view.diff {
             continue;
@@ -146,31 +167,19 @@ fn piece(change: &Change, view: PlanView) -> Piece {
     Piece { shape, text }
 }
 
-/// Hex digits of a digest that are shown: enough to tell two apart, and nobody compares more by eye.
-const DIGEST_LETTERS: usize = 12;
-
-fn value(text: &str) -> String {
-    let shown = one_line(text);
-    match shown.split_once(':') {
-        Some((kind @ "sha256", digits)) if digits.len() > DIGEST_LETTERS && digits.is_ascii() => {
-            format!("{kind}:{}...", &digits[..DIGEST_LETTERS])
-        }
-        _ => shown,
-    }
-}
-
 /// A value of a change: what is sensitive is told without it.
 fn shown(change: &Change, text: &str) -> String {
     if change.desired.sensitive {
         redact::HIDDEN.to_owned()
     } else {
-        value(text)
+        short_digest(&one_line(text))
     }
 }
 
-/// The symbol and colour of an action.
-pub fn symbol(action: Action) -> (&'static str, Style) {
-    match action {
+/// The symbol and colour of a change.
+pub fn symbol(change: &Change) -> (&'static str, Style) {
+    match change.action {
+        Action::Delete if undone(change) != Some(UndoKind::Remove) => ("<", YELLOW),
         Action::Create => ("+", GREEN),
         Action::Update => ("~", YELLOW),
         Action::Replace => ("-/+", YELLOW),
@@ -183,10 +192,20 @@ pub fn symbol(action: Action) -> (&'static str, Style) {
     }
 }
 
+/// What becomes of what is deleted: only some of it goes.
+fn undone(change: &Change) -> Option<UndoKind> {
+    match &change.reason {
+        Reason::LeftBlueprint { undoing, .. } => Some(undoing.kind),
+        _ => None,
+    }
+}
+
 /// The word of a change.
-fn word(change: &Change) -> &'static str {
-    match change.reason {
-        Reason::LookedAtAgain { .. } => "recheck",
+pub fn word(change: &Change) -> &'static str {
+    match (&change.reason, undone(change)) {
+        (Reason::LookedAtAgain { .. }, _) => "recheck",
+        (_, Some(UndoKind::Restore)) => "restore",
+        (_, Some(UndoKind::Run)) => "undo",
         _ => action_word(change.action),
     }
 }
@@ -211,7 +230,8 @@ fn differences(reason: &Reason) -> &[Difference] {
         Reason::DiffersFromBlueprint { differences }
         | Reason::BlueprintChanged { differences }
         | Reason::Drifted { differences }
-        | Reason::LastAttemptFailed { differences } => differences,
+        | Reason::LastAttemptFailed { differences }
+        | Reason::LeftBlueprint { differences, .. } => differences,
         _ => &[],
     }
 }
@@ -226,7 +246,9 @@ pub fn reason(reason: &Reason) -> String {
         Reason::LastAttemptFailed { .. } => "the last attempt did not finish".to_owned(),
         Reason::Tainted => "tainted: a person asked for it to be made anew".to_owned(),
         Reason::AlreadyAsDesired => "already as desired".to_owned(),
-        Reason::LeftBlueprint => "no blueprint declares it any more; puts back what was before".to_owned(),
+        Reason::LeftBlueprint { undoing, .. } => {
+            format!("no blueprint declares it any more; {}", one_line(&undoing.does))
+        }
         Reason::NothingToUndo { why } => format!(
             "no blueprint declares it any more; stays on the host: {}",
             one_line(why)
@@ -288,14 +310,18 @@ pub fn summary(plan: &Plan) -> String {
     let count = |action: Action| changes.iter().filter(|change| change.action == action).count();
     let again = |change: &&&Change| matches!(change.reason, Reason::LookedAtAgain { .. });
     let again = changes.iter().filter(again).count();
+    let undone = |kind: UndoKind| changes.iter().filter(|change| undone(change) == Some(kind)).count();
+    let (restored, run) = (undone(UndoKind::Restore), undone(UndoKind::Run));
     let mut text = format!(
         "Plan: {} to create, {} to update, {} to replace, {} to delete",
         count(Action::Create),
         count(Action::Update),
         count(Action::Replace),
-        count(Action::Delete)
+        count(Action::Delete) - restored - run
     );
     for (number, words) in [
+        (restored, "to restore"),
+        (run, "to undo"),
         (count(Action::Adopt), "to adopt"),
         (count(Action::Forget), "to forget"),
         (count(Action::Restart), "to restart"),

@@ -6,7 +6,7 @@ use crate::content::{Blobs, Content};
 use crate::render::{Scope, Template};
 use holdfast_inventory::HostName;
 use holdfast_inventory::diagnostic::{Location, Problem, SourceFile};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -26,6 +26,8 @@ pub(crate) struct Filler<'a> {
     pub(crate) line_ends: LineEnds,
     pub(crate) blobs: Blobs,
     pub(crate) problems: HostProblems,
+    /// The variables that what is filled in names, if somebody wants to know.
+    pub(crate) named: Option<BTreeSet<String>>,
     /// `None`: it could not be compiled, and that was reported.
     templates: HashMap<PathBuf, Compiled>,
     sources: HashMap<PathBuf, Content>,
@@ -43,6 +45,7 @@ impl<'a> Filler<'a> {
             line_ends: LineEnds::default(),
             blobs: Blobs::default(),
             problems: HostProblems::default(),
+            named: None,
             templates: HashMap::new(),
             sources: HashMap::new(),
             contents: HashMap::new(),
@@ -61,6 +64,9 @@ impl<'a> Filler<'a> {
 
     /// Fills one text in and checks what came out.
     pub(crate) fn text(&mut self, text: &Text) -> Option<String> {
+        if let Some(named) = &mut self.named {
+            named.extend(text.template.variables().map(str::to_owned));
+        }
         let filled = match text.template.render(&self.scope) {
             Ok(filled) => filled,
             Err(fault) => {
@@ -128,6 +134,9 @@ impl<'a> Filler<'a> {
             self.templates.insert(file.path.clone(), compiled);
         }
         let (source, template) = self.templates.get(&file.path)?.as_ref()?;
+        if let Some(named) = &mut self.named {
+            named.extend(template.variables().map(str::to_owned));
+        }
         match template.render(&self.scope) {
             Ok(filled) => Some(self.keep(filled.as_bytes())),
             Err(fault) => {

@@ -15,13 +15,12 @@ pub use fill::Files;
 pub use folded::HostProblems;
 
 use crate::address::{Address, ResourceType};
-use crate::render::{self, Values};
 use crate::resource::DesiredResource;
 use crate::sh::VariableName;
 use fill::Filler;
 use holdfast_inventory::diagnostic::{Location, Problem, Problems, SourceFile, suggest};
 use holdfast_inventory::document::{self, Entry, Kind, Table};
-use holdfast_inventory::vars::{self, Origin};
+use holdfast_inventory::vars::{self, Origin, Vars};
 use reader::Reader;
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -37,7 +36,7 @@ pub struct Blueprint {
     /// The pattern of the whole blueprint; `None`: every host.
     pub(crate) on: Option<Pattern>,
     /// Its defaults.
-    pub(crate) vars: Values,
+    pub(crate) vars: Vars,
     /// Its resources, in the order written.
     pub(crate) resources: Vec<Declared>,
     /// Addresses that were declared and could not be read: needs on them are not reported once more.
@@ -110,7 +109,7 @@ fn read(file: &Arc<SourceFile>, problems: &mut Problems) -> Blueprint {
     let mut blueprint = Blueprint {
         file: Arc::clone(file),
         on: None,
-        vars: Values::new(),
+        vars: Vars::new(),
         resources: Vec::new(),
         broken: BTreeSet::new(),
     };
@@ -165,11 +164,7 @@ impl Blueprint {
     pub(crate) fn file_refs(&self) -> Vec<&FileRef> {
         let mut refs = Vec::new();
         for declared in &self.resources {
-            let sh = declared.sh_texts().into_iter().filter_map(|sh| match sh {
-                ShText::File(file) => Some(file),
-                ShText::Inline { .. } => None,
-            });
-            refs.extend(declared.spec.files().into_iter().chain(sh));
+            refs.extend(declared.files());
         }
         refs
     }
@@ -186,6 +181,15 @@ impl Declared {
         let mut texts = self.spec.sh_texts();
         texts.extend(self.ready.as_ref().map(|ready| &ready.check));
         texts
+    }
+
+    /// Lists the files that it names.
+    pub(crate) fn files(&self) -> impl Iterator<Item = &FileRef> {
+        let sh = self.sh_texts().into_iter().filter_map(|sh| match sh {
+            ShText::File(file) => Some(file),
+            ShText::Inline { .. } => None,
+        });
+        self.spec.files().into_iter().chain(sh)
     }
 
     /// Fills the values in for the filler's host; `None` if that has faults, which were reported.
@@ -343,14 +347,14 @@ fn not_built(kind: ResourceType) -> &'static [&'static str] {
     }
 }
 
-fn read_vars(file: &Arc<SourceFile>, entry: &Entry, problems: &mut Problems) -> Values {
+fn read_vars(file: &Arc<SourceFile>, entry: &Entry, problems: &mut Problems) -> Vars {
     let Kind::Table(table) = &entry.value.kind else {
         let at = Location::new(file, entry.value.span.clone());
         let message = format!("`vars` must be a table, not of type {}", entry.value.kind.name());
         problems.push(Problem::at(at, message).help("write [vars] and its values below"));
-        return Values::new();
+        return Vars::new();
     };
-    render::values(&vars::read(file, table, &Origin::Blueprint, problems))
+    vars::read(file, table, &Origin::Blueprint, problems)
 }
 
 /// Names a span for the modules below.

@@ -4,17 +4,19 @@
 
 mod claims;
 mod order;
+mod sources;
 
 pub use crate::blueprint::Files;
+pub use sources::{Sources, Used, sources};
 
 use crate::blueprint::fill::Filler;
 use crate::blueprint::{Blueprint, Declared, Pattern};
 use crate::content::Blobs;
 use crate::lint;
-use crate::render::{self, Scope, Values};
+use crate::render::{self, Scope};
 use crate::resource::DesiredResource;
 use holdfast_inventory::diagnostic::{Location, Problem, Problems};
-use holdfast_inventory::{HostName, Inventory};
+use holdfast_inventory::{HostName, Inventory, Vars};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -25,7 +27,7 @@ pub trait Fleet {
     /// The hosts that a pattern written at `at` selects.
     fn select(&self, pattern: &str, at: &Location) -> Result<BTreeSet<HostName>, Problems>;
     /// The merged variables of a host, `-e` and the built-in `name` included.
-    fn values(&self, host: &HostName) -> Values;
+    fn vars(&self, host: &HostName) -> Vars;
 }
 
 impl Fleet for Inventory {
@@ -41,9 +43,8 @@ impl Fleet for Inventory {
         }
     }
 
-    fn values(&self, host: &HostName) -> Values {
-        self.vars_of(host.as_str())
-            .map_or_else(Values::new, |vars| render::values(&vars))
+    fn vars(&self, host: &HostName) -> Vars {
+        self.vars_of(host.as_str()).unwrap_or_default()
     }
 }
 
@@ -170,25 +171,27 @@ fn place<'a>(input: &DesiredInput<'a>, problems: &mut Problems, warnings: &mut P
     placed
 }
 
+/// The variables of a host with a blueprint's own, which are weaker than all others.
+fn scope_of(blueprint: &Blueprint, plain: &Arc<Scope>) -> Arc<Scope> {
+    if blueprint.vars.is_empty() {
+        return Arc::clone(plain);
+    }
+    let mut values = render::values(&blueprint.vars);
+    values.extend(plain.vars().clone());
+    Arc::new(Scope::new(values))
+}
+
 fn build_host(
     input: &DesiredInput<'_>,
     placed: &[Placed<'_>],
     host: &HostName,
     filler: &mut Filler<'_>,
 ) -> Vec<DesiredResource> {
-    let values = input.inventory.values(host);
-    let plain = Arc::new(Scope::new(values));
+    let plain = Arc::new(Scope::new(render::values(&input.inventory.vars(host))));
     let mut filled = Vec::new();
     let mut unfilled = BTreeSet::new();
     for Placed { blueprint, resources } in placed {
-        let scope = if blueprint.vars.is_empty() {
-            Arc::clone(&plain)
-        } else {
-            let mut values = blueprint.vars.clone();
-            values.extend(plain.vars().clone());
-            Arc::new(Scope::new(values))
-        };
-        filler.turn_to(host, scope);
+        filler.turn_to(host, scope_of(blueprint, &plain));
         unfilled.extend(blueprint.broken.iter());
         for (declared, hosts) in resources {
             if !hosts.contains(host) {

@@ -7,6 +7,7 @@ use crate::ledger::LedgerEntry;
 use crate::lifecycle::Phase;
 use crate::observation::{Attributes, Observed};
 use crate::resource::{Claim, ClaimKind, Comparison, DesiredResource, Difference, Resource};
+use crate::rule::Rule;
 
 /// What is said of a stuck resource.
 pub(super) const STUCK: &str = "its undo failed, and what was there before could not be put back";
@@ -33,68 +34,25 @@ pub(super) enum Verdict {
     Refuse(String),
 }
 
-type Rule = fn(&Case<'_>) -> Option<Verdict>;
+/// Gives what a rule says of a case that it is for.
+type Test = fn(&Case<'_>) -> Option<Verdict>;
 
-/// The rules, each with its name and its why. The order is part of them.
-const RULES: [(Rule, &str, &str); 14] = [
-    (
-        stuck,
-        "stuck",
-        "what could not be put back waits for a person, whatever is desired now",
-    ),
-    (
-        place_is_freed_first,
-        "place is freed first",
-        "what was observed will not be there any more when it is this one's turn",
-    ),
-    (
-        refused,
-        "refused",
-        "the type itself says that it must not be touched, and nothing that changes first will help",
-    ),
-    (
-        became_another,
-        "became another",
-        "another thing stands under this address: the old one is undone, or it would stay on the host for ever",
-    ),
-    (tainted, "tainted", "a person said so"),
-    (
-        waits_for_its_needs,
-        "waits for its needs",
-        "what the probe says before the needs are applied is not the last word",
-    ),
-    (
-        known_after,
-        "known after",
-        "an earlier change may bring what the probe missed",
-    ),
-    (
-        vanished,
-        "vanished",
-        "what the ledger has and the probe can't find is drift",
-    ),
-    (
-        cannot_tell,
-        "can't tell",
-        "nothing in this plan will make the probe wiser",
-    ),
-    (
-        looked_at_again,
-        "looked at again",
-        "it is as desired before what it rests on changes, and may not be afterwards",
-    ),
-    (adopt, "adopt", "it is as desired: the ledger learns of it"),
-    (
-        not_ready_yet,
-        "not ready yet",
-        "the last attempt did not come to its end: the probe is content, the ready check has yet to pass",
-    ),
-    (
-        entry_is_outdated,
-        "entry is outdated",
-        "the host is as desired, the ledger does not say so",
-    ),
-    (nothing_to_do, "nothing to do", "as desired and in the ledger"),
+/// The rules; each has its name and its why. The order is part of them.
+const RULES: [(Rule, Test); 14] = [
+    (Rule::Stuck, stuck),
+    (Rule::PlaceIsFreedFirst, place_is_freed_first),
+    (Rule::Refused, refused),
+    (Rule::BecameAnother, became_another),
+    (Rule::Tainted, tainted),
+    (Rule::WaitsForItsNeeds, waits_for_its_needs),
+    (Rule::KnownAfter, known_after),
+    (Rule::Vanished, vanished),
+    (Rule::CannotTell, cannot_tell),
+    (Rule::LookedAtAgain, looked_at_again),
+    (Rule::Adopt, adopt),
+    (Rule::NotReadyYet, not_ready_yet),
+    (Rule::EntryIsOutdated, entry_is_outdated),
+    (Rule::NothingToDo, nothing_to_do),
 ];
 
 /// Compares, or says that nothing was reported.
@@ -129,11 +87,11 @@ pub(super) fn with_folder(comparison: Comparison, mode: Mode, earlier: &[Change]
 }
 
 /// Finds the first rule that matches; if none does, something differs.
-pub(super) fn decide(case: &Case<'_>) -> Verdict {
+pub(super) fn decide(case: &Case<'_>) -> (Rule, Verdict) {
     RULES
         .iter()
-        .find_map(|(rule, _name, _why)| rule(case))
-        .unwrap_or_else(|| differs(case))
+        .find_map(|(rule, test)| Some((*rule, test(case)?)))
+        .unwrap_or_else(|| (Rule::Differs, differs(case)))
 }
 
 fn stuck(case: &Case<'_>) -> Option<Verdict> {

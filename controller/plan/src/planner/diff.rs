@@ -1,6 +1,7 @@
 //! The unified diff of a file's text, where there is one to show.
 
 use crate::content::Blobs;
+use crate::ledger::LedgerEntry;
 use crate::observation::Observed;
 use crate::resource::{Comparison, DesiredResource, Resource};
 use similar::TextDiff;
@@ -43,7 +44,37 @@ pub(super) fn of_file(
     Some(unified(&file.path, old, new))
 }
 
+/// Compares the text of a file that leaves with the one that comes back, if the host showed it.
+pub(super) fn of_return(entry: &LedgerEntry, found: Option<&Observed>, blobs: &Blobs) -> Option<String> {
+    let Resource::File(file) = &entry.desired.resource else {
+        return None;
+    };
+    if entry.desired.sensitive || file.sensitive {
+        return None;
+    }
+    let found = found?;
+    let new = found.kept.as_ref()?;
+    let old: &[u8] = match (found.attributes.get("type")?, &found.text) {
+        ("file", Some(text)) => text,
+        ("file", None) => {
+            // The host sends no text that we have.
+            let content = file.content.as_ref()?;
+            let ours = found
+                .attributes
+                .get("digest")
+                .is_some_and(|digest| content.matches(digest));
+            blobs.get(&content.sha256).filter(|_| ours)?
+        }
+        _ => &[],
+    };
+    (old != new).then(|| compared(&file.path, old, new, "as it was before"))
+}
+
 fn unified(path: &str, old: &[u8], new: &[u8]) -> String {
+    compared(path, old, new, "desired")
+}
+
+fn compared(path: &str, old: &[u8], new: &[u8], of_new: &str) -> String {
     let too_large = |text: &[u8]| {
         text.len() > TEXT_BYTES_MAX || text.iter().filter(|byte| **byte == b'\n').count() > TEXT_LINES_MAX
     };
@@ -58,7 +89,7 @@ fn unified(path: &str, old: &[u8], new: &[u8]) -> String {
         (Some(old), Some(new)) => TextDiff::from_lines(old, new)
             .unified_diff()
             .context_radius(CONTEXT_LINES)
-            .header(&format!("{path} (on the host)"), &format!("{path} (desired)"))
+            .header(&format!("{path} (on the host)"), &format!("{path} ({of_new})"))
             .to_string(),
         _ => format!(
             "{path}: binary differs ({} bytes before, {} after)\n",

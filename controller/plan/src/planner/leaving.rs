@@ -3,13 +3,14 @@
 //! else capture Holdfast's own work as what was there before.
 
 use super::classify::{self, touches};
-use super::{Draft, Leaving, compile, undo};
+use super::{Draft, Leaving, compile, diff, undo};
 use crate::address::Address;
 use crate::change::{Action, Change, Reason, Step};
 use crate::ledger::{LedgerEntry, Origin};
 use crate::lifecycle::Phase;
 use crate::observation::Attributes;
-use crate::resource::{DesiredResource, Resource, Unsupported};
+use crate::resource::{DesiredResource, Difference, Resource, UndoKind, Undoing, Unsupported};
+use crate::rule::Rule;
 use std::collections::BTreeMap;
 
 /// What is undone before anything comes.
@@ -74,7 +75,7 @@ impl<'a> Draft<'a> {
         let host = &self.input.observation.host;
         if entry.phase == Phase::Stuck {
             let message = format!("{}; `holdfast resolve {host} {address}` decides", classify::STUCK);
-            self.refuse(Some(address), message);
+            self.refuse(address, Rule::Stuck, message);
         }
         match self.undo(entry) {
             Ok(None) => {
@@ -83,18 +84,21 @@ impl<'a> Draft<'a> {
                     Origin::Applied => entry.desired.resource.lifecycle().kept_because().unwrap_or_default(),
                 };
                 let reason = Reason::NothingToUndo { why: why.to_owned() };
-                self.push(
-                    self.change(&entry.desired, Action::Forget, reason, None),
-                    Ok(Vec::new()),
-                );
+                let because = (Rule::NothingToUndo, reason);
+                let change = self.change(&entry.desired, Action::Forget, because, None);
+                self.push(change, Ok(Vec::new()));
             }
             step => {
                 if entry.desired.prevent_undo {
                     let message = "it left the blueprint, and `prevent_undo` keeps it from being undone: declare it again \
                                    without `prevent_undo`, apply that, and take it out then";
-                    self.refuse(Some(address), message);
+                    self.refuse(address, Rule::PreventUndo, message);
                 }
-                let change = self.change(&entry.desired, Action::Delete, Reason::LeftBlueprint, None);
+                let found = self.input.observation.resources.get(address);
+                let reason = returning(entry, &self.observed(address), step.as_ref().ok());
+                let diff = diff::of_return(entry, found, self.input.blobs);
+                let because = (Rule::LeftBlueprint, reason);
+                let change = self.change(&entry.desired, Action::Delete, because, diff);
                 self.push(change, step.map(|step| step.into_iter().collect()));
                 self.undone(entry);
             }
@@ -107,8 +111,9 @@ impl<'a> Draft<'a> {
         if entry.desired.prevent_undo {
             let message = "the change undoes what stands there first, and `prevent_undo` keeps it from being undone: take \
                            `prevent_undo` out, apply that, and change it then";
-            self.refuse(Some(address), message);
+            self.refuse(address, Rule::PreventUndo, message);
         }
+        let because = (Rule::LeftBlueprint, returning(entry, &self.observed(address), None));
         let same = entry.desired.resource.lifecycle().identity() == desired.resource.lifecycle().identity();
         let change = Change {
             // What was observed is the new thing's place.
@@ -117,7 +122,7 @@ impl<'a> Draft<'a> {
             } else {
                 entry.applied.clone()
             },
-            ..self.change(&entry.desired, Action::Delete, Reason::LeftBlueprint, None)
+            ..self.change(&entry.desired, Action::Delete, because, None)
         };
         let step = self.undo(entry).map(|step| step.into_iter().collect());
         match step.and_then(|steps| self.guarded(&change, steps)) {
@@ -126,7 +131,7 @@ impl<'a> Draft<'a> {
                 self.ends.insert(address.clone(), steps);
                 self.undone(entry);
             }
-            Err(unsupported) => self.refuse(Some(address), unsupported.to_string()),
+            Err(unsupported) => self.refuse(address, Rule::Unsupported, unsupported.to_string()),
         }
     }
 
@@ -156,5 +161,29 @@ impl<'a> Draft<'a> {
             .filter(|undone| classify::same_place(&undone.was.resource, &desired.resource))
             .map(|undone| undone.was.address.clone())
             .collect()
+    }
+}
+
+/// Says what was there, what its undo does, and in what the host differs from what comes back.
+fn returning(entry: &LedgerEntry, observed: &Attributes, step: Option<&Option<Step>>) -> Reason {
+    let resource = entry.desired.resource.lifecycle();
+    let undoing = match &entry.before {
+        Some(before) => resource.undoing(&before.attributes, &entry.put),
+        None => Undoing::keeps(""),
+    };
+    let wanted = step.into_iter().flatten().flat_map(|step| &step.wanted);
+    let differences = wanted.filter_map(|line| {
+        let (key, value) = line.split_once(' ')?;
+        let found = observed.get(key).unwrap_or_default();
+        (undoing.kind == UndoKind::Restore && found != value).then(|| Difference {
+            attribute: key.to_owned(),
+            observed: found.to_owned(),
+            desired: value.to_owned(),
+        })
+    });
+    Reason::LeftBlueprint {
+        differences: differences.collect(),
+        was: entry.was().unwrap_or_default(),
+        undoing,
     }
 }

@@ -3,6 +3,7 @@
 mod lives;
 mod packages;
 mod places;
+mod rules;
 
 use super::*;
 use crate::change::StepLife;
@@ -57,6 +58,7 @@ impl Host {
             let observed = Observed {
                 attributes: self.probe(resource),
                 text: None,
+                kept: None,
             };
             (resource.address.clone(), observed)
         });

@@ -3,6 +3,7 @@
 //! The mark is a line of its own above it, `# holdfast: NAME`, because cron hands what follows a command to sh.
 
 use super::compare::{Wanted, nothing_said, or_empty};
+use super::undoing::Undoing;
 use super::{Claim, ClaimKind, Collect, Comparison, Ensure, Lifecycle, Unsupported};
 use crate::address::ResourceType;
 use crate::observation::{Attributes, Platform};
@@ -101,6 +102,25 @@ impl Lifecycle for Cron {
 
     fn restored(&self, before: &Attributes, _put: &Attributes) -> Vec<String> {
         Wanted::default().matching(before, &["exists", "line"]).lines()
+    }
+
+    fn describe(&self, found: &Attributes) -> String {
+        match (found.get("exists"), found.get("line")) {
+            (None, _) => "nothing is known of it".to_owned(),
+            (Some("yes"), Some(line)) => format!("there: {line}"),
+            (Some("yes"), None) => "there".to_owned(),
+            (Some(_), _) => "absent".to_owned(),
+        }
+    }
+
+    fn undoing(&self, before: &Attributes, put: &Attributes) -> Undoing {
+        let same = |key| before.get(key) == put.get(key);
+        match before.get("exists") {
+            Some("yes") if same("exists") && same("line") => Undoing::nothing(),
+            Some("yes") => Undoing::restores("puts back the line that was there"),
+            _ if same("exists") => Undoing::nothing(),
+            _ => Undoing::removes("takes its line out of the crontab"),
+        }
     }
 
     fn claims(&self) -> Vec<Claim> {

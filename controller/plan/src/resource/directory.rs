@@ -1,6 +1,7 @@
 //! `directory`: a directory.
 
 use super::compare::{Wanted, absent, form, four_digits, or_empty, path_back, path_restored, unclear};
+use super::undoing::{Undoing, path_undoing, path_words};
 use super::{Claim, ClaimKind, Collect, Comparison, Ensure, Lifecycle, Unsupported};
 use crate::address::ResourceType;
 use crate::observation::{Attributes, Platform};
@@ -113,6 +114,14 @@ impl Lifecycle for Directory {
             return Vec::new();
         }
         path_restored(before, put).lines()
+    }
+
+    fn describe(&self, found: &Attributes) -> String {
+        path_words(found)
+    }
+
+    fn undoing(&self, before: &Attributes, put: &Attributes) -> Undoing {
+        path_undoing(before, put)
     }
 
     fn claims(&self) -> Vec<Claim> {

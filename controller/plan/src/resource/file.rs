@@ -1,9 +1,11 @@
 //! `file`: a regular file with a content.
 
 use super::compare::{Wanted, absent, form, four_digits, or_empty, path_back, path_restored, unclear, validated};
+use super::undoing::{Undoing, path_undoing, path_words};
 use super::{Claim, ClaimKind, Collect, Comparison, Ensure, Lifecycle, Unsupported};
 use crate::address::ResourceType;
 use crate::content::Content;
+use crate::ledger::Before;
 use crate::observation::{Attributes, Platform};
 use crate::sh::Sh;
 use serde::{Deserialize, Serialize};
@@ -162,8 +164,21 @@ impl Lifecycle for File {
         path_restored(before, put).lines()
     }
 
+    fn show_kept(&self, before: &Before) -> Option<Sh> {
+        let is_text = before.attributes.get("type") == Some("file");
+        (is_text && !self.sensitive).then(|| Sh::new().call("hf_kept_text", [before.life.as_str()]))
+    }
+
     fn contents(&self) -> Vec<&Content> {
         self.content.iter().collect()
+    }
+
+    fn describe(&self, found: &Attributes) -> String {
+        path_words(found)
+    }
+
+    fn undoing(&self, before: &Attributes, put: &Attributes) -> Undoing {
+        path_undoing(before, put)
     }
 
     fn claims(&self) -> Vec<Claim> {

@@ -1,6 +1,7 @@
 //! `group`: a group.
 
 use super::compare::{Wanted, nothing_said};
+use super::undoing::{Undoing, fields_back};
 use super::{Claim, ClaimKind, Collect, Comparison, Ensure, Lifecycle, Unsupported};
 use crate::address::ResourceType;
 use crate::observation::{Attributes, Platform};
@@ -98,6 +99,25 @@ impl Lifecycle for Group {
 
     fn restored(&self, before: &Attributes, _put: &Attributes) -> Vec<String> {
         Wanted::default().matching(before, &["exists", "gid"]).lines()
+    }
+
+    fn describe(&self, found: &Attributes) -> String {
+        match (found.get("exists"), found.get("gid")) {
+            (None, _) => "nothing is known of it".to_owned(),
+            (Some("yes"), Some(gid)) => format!("there, gid {gid}"),
+            (Some("yes"), None) => "there".to_owned(),
+            (Some(_), _) => "absent".to_owned(),
+        }
+    }
+
+    fn undoing(&self, before: &Attributes, put: &Attributes) -> Undoing {
+        match (before.get("exists"), put.get("exists")) {
+            (Some("yes"), Some("no")) => Undoing::restores("makes the group again, with its number and members")
+                .leaving("members that are gone by then"),
+            (Some("yes"), _) => fields_back(before, put, &["gid"]),
+            (_, Some("no")) => Undoing::nothing(),
+            (_, _) => Undoing::removes("removes the group"),
+        }
     }
 
     fn claims(&self) -> Vec<Claim> {

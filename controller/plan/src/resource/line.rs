@@ -5,6 +5,7 @@
 //! give back its bytes.
 
 use super::compare::{Wanted, absent, unclear, validated};
+use super::undoing::{Undoing, path_words};
 use super::{Claim, ClaimKind, Collect, Comparison, Ensure, Lifecycle, Unsupported};
 use crate::address::ResourceType;
 use crate::observation::{Attributes, Platform};
@@ -102,6 +103,32 @@ impl Lifecycle for Line {
 
     fn restored(&self, before: &Attributes, _put: &Attributes) -> Vec<String> {
         Wanted::default().matching(before, &["line"]).lines()
+    }
+
+    fn describe(&self, found: &Attributes) -> String {
+        match (found.get("type"), found.get("line")) {
+            (None, _) => "nothing is known of it".to_owned(),
+            (Some("absent"), _) => "no file".to_owned(),
+            (Some("file"), Some("present")) => "a file with the line".to_owned(),
+            (Some("file"), Some("absent")) => "a file without the line".to_owned(),
+            (Some(_), _) => path_words(found),
+        }
+    }
+
+    fn undoing(&self, before: &Attributes, put: &Attributes) -> Undoing {
+        let present = |attributes: &Attributes| attributes.get("line") == Some("present");
+        match (present(before), present(put)) {
+            (true, true) | (false, false) => Undoing::nothing(),
+            (true, false) => Undoing::restores("puts the line back where it stood")
+                .leaving("if the file is gone by then, the line is not put back"),
+            (false, true) if before.get("type") == Some("absent") => {
+                Undoing::removes("takes the line out, and the file with it")
+                    .leaving("the file stays if others wrote lines in it")
+            }
+            (false, true) => {
+                Undoing::removes("takes the line out").leaving("where others wrote the same line too, theirs stays")
+            }
+        }
     }
 
     fn claims(&self) -> Vec<Claim> {

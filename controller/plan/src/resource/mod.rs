@@ -13,6 +13,7 @@ mod package;
 mod script;
 mod service;
 mod symlink;
+mod undoing;
 mod user;
 
 use crate::address::{Address, ResourceType};
@@ -32,6 +33,7 @@ pub use package::{OnUndo, Package};
 pub use script::Script;
 pub use service::Service;
 pub use symlink::Symlink;
+pub use undoing::{UndoKind, Undoing, short_digest};
 pub use user::User;
 
 /// How what was observed relates to what is desired.
@@ -120,6 +122,13 @@ pub trait Lifecycle {
         None
     }
 
+    /// Says in words what a probe `found`: what was there before, for whoever decides about it. Of what is sensitive
+    /// nobody asks.
+    fn describe(&self, found: &Attributes) -> String;
+
+    /// Says in words what [`Lifecycle::restore`] does, given the same, and what it would leave.
+    fn undoing(&self, before: &Attributes, put: &Attributes) -> Undoing;
+
     /// Of which sort of things the undo has to spare those that others have: it finds their names in `$spared`.
     fn spares(&self) -> Option<ClaimKind> {
         None
@@ -128,6 +137,12 @@ pub trait Lifecycle {
     /// The sh that foretells, while the host is observed, what would go along: with the undo of what was there `before`,
     /// or with what is desired. `$managed` lists the paths that others have, one a line. It reports `hf_attr undo.KEY VALUE`, changes nothing, and no fingerprint has its words.
     fn foretell(&self, _undone: Option<&Before>) -> Option<Sh> {
+        None
+    }
+
+    /// The sh that shows, while the host is observed, the text that comes back with the undo of what was there `before`: it
+    /// lies on the host. `None`: there is none, or nobody may see it.
+    fn show_kept(&self, _before: &Before) -> Option<Sh> {
         None
     }
 

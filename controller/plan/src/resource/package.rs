@@ -8,6 +8,7 @@ mod apt;
 mod dnf;
 
 use super::compare::{Wanted, nothing_said};
+use super::undoing::Undoing;
 use super::{Claim, ClaimKind, Collect, Comparison, Ensure, Lifecycle, Unsupported};
 use crate::address::ResourceType;
 use crate::change::Note;
@@ -245,6 +246,38 @@ impl Lifecycle for Package {
             ));
         }
         notes
+    }
+
+    fn describe(&self, found: &Attributes) -> String {
+        match (found.get("installed"), found.get("version")) {
+            (None, _) => "nothing is known of it".to_owned(),
+            (Some("no"), _) => "not installed".to_owned(),
+            (Some("yes"), Some(version)) if found.get("brought") == Some("yes") => {
+                format!("installed, {version}, brought along by an install of ours")
+            }
+            (Some("yes"), Some(version)) => format!("installed, {version}"),
+            (Some("yes"), None) => "installed".to_owned(),
+            (Some(half), _) => half.to_owned(),
+        }
+    }
+
+    fn undoing(&self, before: &Attributes, put: &Attributes) -> Undoing {
+        match (self.was_installed(before), put.get("installed")) {
+            (true, Some("yes")) => Undoing::nothing(),
+            (true, _) => {
+                let version = before
+                    .get("version")
+                    .map(|version| format!(", {version} if it can be had"));
+                Undoing::restores(format!("installs it again{}", version.unwrap_or_default()))
+            }
+            (false, Some("no")) => Undoing::nothing(),
+            (false, _) => match self.undo {
+                OnUndo::Purge => Undoing::removes("purges it and what came with it, with their configuration and data")
+                    .leaving("what others need by then, or people asked for"),
+                OnUndo::Remove | OnUndo::Keep => Undoing::removes("removes it and what came with it")
+                    .leaving("configuration and data; what others need by then, or people asked for"),
+            },
+        }
     }
 
     fn claims(&self) -> Vec<Claim> {

@@ -3,6 +3,7 @@
 //! The user's text is never part of ours: the check travels as a quoted word, apply and undo as blobs.
 
 use super::compare::{Wanted, nothing_said};
+use super::undoing::Undoing;
 use super::{Claim, Collect, Comparison, Lifecycle, Unsupported};
 use crate::address::ResourceType;
 use crate::content::Content;
@@ -85,6 +86,19 @@ impl Lifecycle for Script {
     fn restored(&self, _before: &Attributes, _put: &Attributes) -> Vec<String> {
         // A check that fails says "not as desired", never "as before": the undo always runs.
         Vec::new()
+    }
+
+    fn describe(&self, found: &Attributes) -> String {
+        match found.get("check") {
+            None => "nothing is known of it",
+            Some("passed") => "its check passed",
+            Some(_) => "its check did not pass",
+        }
+        .to_owned()
+    }
+
+    fn undoing(&self, _before: &Attributes, _put: &Attributes) -> Undoing {
+        Undoing::runs("runs its undo script")
     }
 
     fn claims(&self) -> Vec<Claim> {

@@ -1,6 +1,7 @@
 //! `service`: a service of the host's init.
 
 use super::compare::{Wanted, nothing_said};
+use super::undoing::Undoing;
 use super::{Claim, ClaimKind, Collect, Comparison, Lifecycle, Unsupported};
 use crate::address::ResourceType;
 use crate::observation::{Attributes, Init, Platform};
@@ -107,6 +108,46 @@ impl Lifecycle for Service {
         Wanted::default()
             .matching_put(before, put, &["running", "enabled"])
             .lines()
+    }
+
+    fn describe(&self, found: &Attributes) -> String {
+        match found.get("unit") {
+            None => return "nothing is known of it".to_owned(),
+            Some("missing") => return "no unit".to_owned(),
+            Some(_) => {}
+        }
+        let running = match found.get("running") {
+            Some("yes") => "running",
+            Some("no") => "not running",
+            Some(other) => other,
+            None => "running or not: unknown",
+        };
+        let enabled = match (found.get("unit"), found.get("enabled")) {
+            (Some(kind @ ("masked" | "static")), _) => kind,
+            (_, Some("yes")) => "enabled",
+            (_, Some("no")) => "not enabled",
+            (_, Some(other)) => other,
+            (_, None) => "enabled or not: unknown",
+        };
+        format!("{running}, {enabled}")
+    }
+
+    fn undoing(&self, before: &Attributes, put: &Attributes) -> Undoing {
+        let words = [("running", "starts", "stops"), ("enabled", "enables", "disables")];
+        let verbs = words.iter().filter_map(|(key, yes, no)| {
+            let was = before
+                .get(key)
+                .filter(|was| put.get(key).is_some_and(|put| put != *was))?;
+            match was {
+                "yes" => Some(*yes),
+                "no" => Some(*no),
+                _ => None,
+            }
+        });
+        match verbs.collect::<Vec<_>>().join(" and ") {
+            none if none.is_empty() => Undoing::nothing(),
+            verbs => Undoing::restores(format!("{verbs} it, and removes nothing")),
+        }
     }
 
     fn claims(&self) -> Vec<Claim> {

@@ -1,6 +1,7 @@
 //! `symlink`: a symbolic link.
 
 use super::compare::{Wanted, absent, path_back, path_restored, unclear};
+use super::undoing::{Undoing, path_undoing, path_words};
 use super::{Claim, ClaimKind, Collect, Comparison, Ensure, Lifecycle, Unsupported};
 use crate::address::ResourceType;
 use crate::observation::{Attributes, Platform};
@@ -80,6 +81,14 @@ impl Lifecycle for Symlink {
 
     fn restored(&self, before: &Attributes, put: &Attributes) -> Vec<String> {
         path_restored(before, put).lines()
+    }
+
+    fn describe(&self, found: &Attributes) -> String {
+        path_words(found)
+    }
+
+    fn undoing(&self, before: &Attributes, put: &Attributes) -> Undoing {
+        path_undoing(before, put)
     }
 
     fn claims(&self) -> Vec<Claim> {

@@ -1,6 +1,7 @@
 //! `user`: a user account.
 
 use super::compare::{Wanted, form, nothing_said, or_empty};
+use super::undoing::{Undoing, fields_back};
 use super::{Claim, ClaimKind, Collect, Comparison, Ensure, Lifecycle, Unsupported};
 use crate::address::ResourceType;
 use crate::observation::{Attributes, Platform};
@@ -174,6 +175,33 @@ impl Lifecycle for User {
             _ => wanted.matching_put(before, put, &fields),
         }
         .lines()
+    }
+
+    fn describe(&self, found: &Attributes) -> String {
+        match found.get("exists") {
+            None => "nothing is known of it".to_owned(),
+            Some("yes") => {
+                let known = ["uid", "group", "groups", "home", "shell"].iter().filter_map(|key| {
+                    let value = found.get(key).filter(|value| !value.is_empty())?;
+                    Some(format!("{key} {value}"))
+                });
+                known.fold("there".to_owned(), |words, one| format!("{words}, {one}"))
+            }
+            Some(_) => "absent".to_owned(),
+        }
+    }
+
+    fn undoing(&self, before: &Attributes, put: &Attributes) -> Undoing {
+        match (before.get("exists"), put.get("exists")) {
+            (Some("yes"), Some("no")) => {
+                Undoing::restores("makes the account again, with the numbers, groups and password that it had")
+            }
+            (Some("yes"), _) => fields_back(before, put, &["uid", "group", "groups", "home", "shell", "comment"]),
+            (_, Some("no")) => Undoing::nothing(),
+            (_, _) => {
+                Undoing::removes("removes the account").leaving("its home stays if there is something in it by then")
+            }
+        }
     }
 
     fn claims(&self) -> Vec<Claim> {
