@@ -138,8 +138,10 @@ hf_bounded_kind() {
 }
 
 # hf_asking TOOL: tells whether there is patience left to ask; sets hf_asking_limit. hf_answered CODE tells after it whether
-# the tool answered in time. Both set hf_unread to why not.
+# the tool answered in time. Both set hf_unread to why not. Who observes hears an empty line before each question, since it
+# gives up on a host that says nothing for longer than one question may take.
 hf_asking() {
+  [ "$hf_asked" != observe ] || hf_say '' >&3
   hf_asking_limit=${2:-$hf_tool_limit} hf_asking_tool=$1 hf_unread=
   [ "$hf_asking_limit" -le "$hf_patience" ] || hf_asking_limit=$hf_patience
   [ "$hf_asking_limit" -gt 0 ] && return 0

@@ -288,6 +288,8 @@ hf_find_missing() {
     hf_part_line=${hf_todo%%$hf_nl*}
     hf_todo=${hf_todo#*"$hf_nl"}
     set -- $hf_part_line
+    # To read what is there may take a while: the reader hears that we are at it.
+    hf_say ''
     # The last part is the step file, which is never there.
     if [ -n "$hf_todo" ] && [ -f "$hf_blobs/$1" ] && hf_matches "$hf_blobs/$1" "$@"; then
       hf_emit "have $1"
@@ -355,6 +357,7 @@ hf_unpack() {
     hf_part_line=${hf_todo%%$hf_nl*}
     hf_todo=${hf_todo#*"$hf_nl"}
     set -- $hf_part_line
+    hf_say ''
     if ! hf_cut "$hf_at_block" "$3" "$hf_job/part"; then
       hf_said=$(cat "$hf_job/dd" 2>/dev/null)
       case $hf_said in
@@ -480,8 +483,9 @@ hf_follow_journal() {
     else
       sleep 1
     fi
-    # An empty line now and then is noise to the reader and ends us when nobody reads any more.
-    if [ $((hf_quiet % 30)) -eq 29 ]; then
+    # An empty line every ten seconds is noise to the reader, tells that we are there (the reader gives up after a minute
+    # of silence), and ends us when nobody reads any more.
+    if [ $((hf_quiet % 10)) -eq 9 ]; then
       hf_say '' || exit 0
     fi
   done

@@ -16,7 +16,9 @@ mod line;
 mod run_start;
 
 pub use error::ReplyError;
-pub use limits::{ATTRIBUTES_BYTES_MAX, FACTS_BYTES_MAX, FACTS_MAX, JOBS_MAX, OUTPUT_BYTES_MAX, RECORDS_MAX};
+pub use limits::{
+    ATTRIBUTES_BYTES_MAX, EPOCH_MAX, FACTS_BYTES_MAX, FACTS_MAX, JOBS_MAX, OUTPUT_BYTES_MAX, RECORDS_MAX,
+};
 pub use run_start::RunStart;
 
 use crate::program::Nonce;

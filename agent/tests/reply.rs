@@ -74,6 +74,8 @@ fn one_odd_field_takes_nothing_away_from_the_rest_of_a_reply() {
     for odd in [
         "@ what\n",
         "@ epoch -1\n",
+        // REVIEW C13: after it there would be no next one.
+        "@ epoch 18446744073709551615\n",
         "@ forks many\n",
         "@ attr x mode 0644\n",
         "@ job a1 asleep\n",

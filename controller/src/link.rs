@@ -1,8 +1,8 @@
-//! Speaks the host protocol over a session: sends a program, decodes the reply, folds its records.
+//! Speaks the host protocol over a session: sends a program, decodes the reply, folds its records. Silence has an end.
 //!
 //! Knows the protocol and no plan; what a reply means is decided by the core.
 
-use crate::transport::{Handler, Payload, Reaction, Session, Stream, TransportError};
+use crate::transport::{Handler, Patience, Payload, Reaction, Session, Silence, Stream, TransportError};
 use bytes::Bytes;
 use holdfast_agent::program::{self, Nonce};
 use holdfast_agent::reply::{self, Decoder, Record, Refusal, ReplyError};
@@ -13,8 +13,43 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// How long one observe may take. Probes are short; user checks are the exception, and a minute each is generous.
-pub const OBSERVE_TIMEOUT: Duration = Duration::from_secs(300);
+/// How long one exchange may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// In all.
+    pub whole: Duration,
+    /// Without a byte, in either direction.
+    pub silence: Duration,
+    /// Without a record: a host may say that it is there for ever, and nothing more.
+    pub stall: Duration,
+}
+
+/// Without a byte from a host that follows a job, or does one small thing: six of the empty lines that a follower sends
+/// every ten seconds, and what keepalives need to find a dead connection.
+pub const SILENCE: Duration = Duration::from_secs(60);
+
+impl Limits {
+    /// An observe: 300 s in all, since the host itself stops what takes 200; and of silence what one check may take (60 s,
+    /// and five until it is killed), for before each question an empty line comes.
+    pub const OBSERVE: Self = Self {
+        whole: Duration::from_secs(300),
+        silence: Duration::from_secs(75),
+        stall: Duration::from_secs(300),
+    };
+
+    /// Something that takes the host a moment, such as removing a folder.
+    pub const MOMENT: Self = Self {
+        whole: SILENCE,
+        silence: SILENCE,
+        stall: SILENCE,
+    };
+
+    /// A job: as long as its plan allows.
+    pub fn of_job(whole: Duration, stall: Duration) -> Self {
+        let silence = SILENCE;
+        Self { whole, silence, stall }
+    }
+}
 
 /// Bytes of stderr kept of a program that did not answer: enough for sudo's or a shell's complaint.
 const COMPLAINT_BYTES_MAX: usize = 4 * 1024;
@@ -31,6 +66,24 @@ pub enum LinkError {
     /// The reply ended before `done`.
     #[error("the reply of the host was cut{}", said(.0))]
     Cut(String),
+    /// The host went on talking, and told nothing.
+    #[error("the host told nothing new for {} s", .0.as_secs())]
+    Stalled(Duration),
+}
+
+impl LinkError {
+    /// Tells whether nothing came for too long over a connection that is open.
+    pub fn is_silence(&self) -> bool {
+        matches!(self, Self::Transport(TransportError::Silent { .. }))
+    }
+
+    /// Tells whether the host took more time than what was asked of it can take.
+    pub fn is_overdue(&self) -> bool {
+        matches!(
+            self,
+            Self::Stalled(_) | Self::Transport(TransportError::Deadline { .. })
+        )
+    }
 }
 
 fn said(complaint: &str) -> String {
@@ -265,6 +318,10 @@ struct ReplyHandler<'a> {
     spoke: bool,
     sent: bool,
     error: Option<ReplyError>,
+    /// When the last record came.
+    told: Instant,
+    stall: Duration,
+    stalled: bool,
     watch: &'a mut (dyn FnMut(&Record, &Reply) + Send),
 }
 
@@ -278,6 +335,12 @@ impl Handler for ReplyHandler<'_> {
         let mut reaction = Reaction::Continue;
         match self.decoder.push(bytes) {
             Ok(records) => {
+                if !records.is_empty() {
+                    self.told = Instant::now();
+                } else if self.told.elapsed() > self.stall {
+                    self.stalled = true;
+                    return Reaction::Stop;
+                }
                 for record in records {
                     self.spoke = true;
                     match &record {
@@ -341,7 +404,7 @@ pub async fn exchange(
     nonce: &Nonce,
     program: Vec<u8>,
     parts: Parts,
-    timeout: Duration,
+    limits: Limits,
     watch: &mut (dyn FnMut(&Record, &Reply) + Send),
 ) -> Exchange {
     let mut handler = ReplyHandler {
@@ -353,13 +416,18 @@ pub async fn exchange(
         spoke: false,
         sent: false,
         error: None,
+        told: Instant::now(),
+        stall: limits.stall,
+        stalled: false,
         watch,
     };
-    let ended = session.run(program, &mut handler, Instant::now() + timeout).await;
+    let patience = Patience::of(limits.whole).silent(Silence::AtMost(limits.silence));
+    let ended = session.run(program, &mut handler, patience).await;
     let complaint = crate::view::sanitize::one_line(&String::from_utf8_lossy(&handler.complaint));
     let failed = match (ended, handler.error) {
         (_, Some(error)) => Some(LinkError::Reply(error)),
         (Err(error), None) => Some(LinkError::Transport(error)),
+        (Ok(_), None) if handler.stalled => Some(LinkError::Stalled(limits.stall)),
         (Ok(_), None) if handler.decoder.is_done() => None,
         (Ok(_), None) => Some(LinkError::Cut(complaint.trim().to_owned())),
     };
@@ -368,5 +436,70 @@ pub async fn exchange(
         spoke: handler.spoke,
         sent: handler.sent,
         failed,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::transport::{ExecEnd, ExecStream, Traffic};
+    use futures_util::future::BoxFuture;
+
+    /// A host that says its words and then only that it is there.
+    struct Babbles(Vec<u8>);
+
+    impl Session for Babbles {
+        fn run<'a>(
+            &'a mut self,
+            _: Vec<u8>,
+            handler: &'a mut dyn Handler,
+            patience: Patience,
+        ) -> BoxFuture<'a, Result<ExecEnd, TransportError>> {
+            Box::pin(async move {
+                handler.chunk(Stream::Stdout, &self.0);
+                while Instant::now() < patience.deadline {
+                    if matches!(handler.chunk(Stream::Stdout, b"\n"), Reaction::Stop) {
+                        let stopped = true;
+                        return Ok(ExecEnd {
+                            stopped,
+                            ..ExecEnd::default()
+                        });
+                    }
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+                let after = Duration::ZERO;
+                Err(TransportError::Deadline { after })
+            })
+        }
+
+        fn open_stream<'a>(&'a mut self, _: &'a str) -> BoxFuture<'a, Result<ExecStream, TransportError>> {
+            unreachable!("no stream is asked for")
+        }
+
+        fn traffic(&self) -> Traffic {
+            Traffic::default()
+        }
+
+        fn close(self: Box<Self>) -> BoxFuture<'static, ()> {
+            Box::pin(async {})
+        }
+    }
+
+    // REVIEW C4, H13
+    #[tokio::test]
+    async fn a_job_that_says_begin_and_then_only_that_it_is_there_is_overdue() {
+        let nonce = nonce();
+        let said = format!("{0} job a1 running\n{0} begin a1 1\n", nonce.as_str());
+        let mut host = Babbles(said.into_bytes());
+        let limits = Limits {
+            stall: Duration::from_millis(50),
+            ..Limits::of_job(Duration::from_secs(60), Duration::ZERO)
+        };
+        let exchange = exchange(&mut host, &nonce, Vec::new(), Vec::new(), limits, &mut |_, _| {}).await;
+        let failed = exchange.failed.expect("it never comes to its end");
+        assert!(failed.is_overdue(), "{failed}");
+        assert!(matches!(failed, LinkError::Stalled(_)), "{failed}");
+        let report = exchange.reply.jobs["a1"].report("a1").expect("what it said is kept");
+        assert_eq!((report.state, report.steps.len()), (JobState::Running, 1));
     }
 }

@@ -5,7 +5,7 @@
 //! transfer may be under way this very moment. That it never will is for who keeps it from beginning (`executor`).
 
 use crate::fleet::Fleet;
-use crate::link::{self, OBSERVE_TIMEOUT};
+use crate::link::{self, Limits};
 use crate::now;
 use crate::outcomes;
 use crate::redact;
@@ -346,7 +346,7 @@ pub async fn ask(
         body: body.text.as_str(),
     };
     let program = program::observe(&nonce, &request);
-    let exchange = link::exchange(session, &nonce, program, Vec::new(), OBSERVE_TIMEOUT, &mut |_, _| {}).await;
+    let exchange = link::exchange(session, &nonce, program, Vec::new(), Limits::OBSERVE, &mut |_, _| {}).await;
     if let Some(error) = &exchange.failed {
         return Err(Outcome::Unreachable(outcomes::not_sent(error)));
     }

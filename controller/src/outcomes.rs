@@ -20,7 +20,8 @@ pub fn unreachable_kind(error: &TransportError) -> UnreachableKind {
         TransportError::Dropped { .. } => UnreachableKind::Dropped,
         TransportError::HandshakeTimeout { .. }
         | TransportError::AuthTimeout { .. }
-        | TransportError::Deadline { .. } => UnreachableKind::NoAnswer,
+        | TransportError::Deadline { .. }
+        | TransportError::Silent { .. } => UnreachableKind::NoAnswer,
         TransportError::NotSsh { .. } | TransportError::Negotiation { .. } => UnreachableKind::Handshake,
         TransportError::HostKeyUnknown { .. }
         | TransportError::HostKeyNotRecorded { .. }
@@ -66,6 +67,7 @@ pub fn unreached(error: &TransportError) -> Unreached {
 pub fn not_sent(error: &LinkError) -> Unreached {
     match error {
         LinkError::Transport(error) => unreached(error),
+        LinkError::Stalled(_) => Unreached::new(UnreachableKind::NoAnswer, error.to_string()),
         LinkError::Reply(_) | LinkError::Cut(_) => Unreached::new(UnreachableKind::Protocol, error.to_string()),
     }
 }

@@ -93,7 +93,7 @@ pub struct History {
 }
 
 /// A silent host is given up after this time, as the executor's idle timeout does.
-const IDLE_TIMEOUT_MS: u64 = 30_000;
+const IDLE_TIMEOUT_MS: u64 = 60_000;
 /// How many things may happen per host before the simulation is called endless.
 const TURNS_PER_HOST_MAX: u64 = 5_000;
 
@@ -275,7 +275,11 @@ impl World {
         // What is said of a connection comes when it is closed; an echo of it would be about another one.
         let of_connection = matches!(
             input,
-            Input::NotSent { .. } | Input::Lost { .. } | Input::Refused { .. }
+            Input::NotSent { .. }
+                | Input::Lost { .. }
+                | Input::Silent { .. }
+                | Input::Overdue { .. }
+                | Input::Refused { .. }
         );
         if !of_connection && self.chance(duplicates / 3) {
             let later = at + self.below(120_000);
@@ -527,7 +531,7 @@ impl World {
             let after = 11 + self.below(left) + IDLE_TIMEOUT_MS;
             return (
                 after,
-                Input::Lost {
+                Input::Silent {
                     host: name,
                     attempt: id,
                     why,

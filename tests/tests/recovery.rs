@@ -1,6 +1,9 @@
 //! What becomes of jobs when their controller dies, is overtaken, or is looked over the shoulder: nothing of what they did
 //! is lost, nobody ends another's, and nothing is left behind.
 
+#[path = "../src/skip.rs"]
+mod skip;
+
 use holdfast_tests::project::Project;
 use holdfast_tests::waiting::{jobs, let_go, runs, wait_for_end, wait_for_step, want};
 use std::fs;
@@ -197,6 +200,31 @@ fn a_fenced_host_ends_nobody_elses_run_and_no_lease_is_left() {
     project.run(&["unlock", "-y", "all"]).exits(0).says("Nothing is locked");
     project.run(&["runs"]).exits(0).says_not("not ended");
     project.run(&["apply", "-y"]).exits(0).says("2 hosts: 1 ok, 1 changed");
+}
+
+// REVIEW C13
+#[test]
+fn a_run_that_our_own_store_ends_gives_its_leases_back() {
+    let project = Project::of_local(&["one", "two"]);
+    want(&project, 1);
+    let_go(&project, "one", 1);
+    let_go(&project, "two", 1);
+    project.run(&["plan"]).exits(0);
+    let sql = |text: &str| {
+        let done = std::process::Command::new("sqlite3")
+            .arg(project.path(".holdfast/holdfast.db"))
+            .arg(text)
+            .status();
+        done.is_ok_and(|status| status.success())
+    };
+    if !sql("CREATE TRIGGER full BEFORE INSERT ON runs BEGIN SELECT RAISE(ABORT, 'no room for a run'); END") {
+        skip::skip("sqlite3 is not installed");
+        return;
+    }
+    project.run(&["apply", "-y"]).exits(1).says("no room for a run");
+    assert!(sql("DROP TRIGGER full"));
+    project.run(&["unlock", "-y", "all"]).exits(0).says("Nothing is locked");
+    project.run(&["apply", "-y"]).exits(0).says("2 hosts: 2 changed");
 }
 
 // REVIEW C10

@@ -20,6 +20,10 @@ pub const JOBS_MAX: usize = 128;
 /// The longest output of a step: a host keeps 4 KiB.
 pub const OUTPUT_BYTES_MAX: usize = 8 * 1024;
 
+/// The highest epoch that is one: a lease a millisecond for thirty years. Above it there would soon be no next one, and a
+/// host must not be able to say so.
+pub const EPOCH_MAX: u64 = 1 << 40;
+
 /// What a reply has had so far.
 #[derive(Debug, Default)]
 pub(super) struct Counts {

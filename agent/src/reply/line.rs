@@ -1,6 +1,7 @@
 //! Reads one line of a reply: fields are cut at spaces, ids are plain names, values are unescaped.
 
 use super::escape::unescape;
+use super::limits::EPOCH_MAX;
 use super::{BlobOf, Decision, JobEnd, JobState, NAME_BYTES_MAX, Record, Refusal, ReplyError, StepStatus, When};
 
 /// What a line is.
@@ -24,7 +25,7 @@ pub(super) fn parse(line: &str) -> Option<Line> {
         }
         "machine" => Record::Machine { id: name(rest)? },
         "epoch" => Record::Epoch {
-            epoch: rest.parse().ok()?,
+            epoch: rest.parse().ok().filter(|epoch| *epoch <= EPOCH_MAX)?,
         },
         "forks" => Record::Forks {
             count: rest.parse().ok()?,

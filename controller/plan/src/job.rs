@@ -2,6 +2,10 @@
 //!
 //! docs/design/0001-host-protocol.md says what the runner on the host does with them.
 
+mod limit;
+
+pub use limit::TimeLimit;
+
 use crate::address::{Address, ResourceType};
 use crate::change::{Action, Change, HostPlan, Step, StepGuard, StepLife};
 use crate::event::{IntendedStep, StepLifeKind};

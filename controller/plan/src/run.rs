@@ -16,7 +16,7 @@
 //! A lost connection never leads to a second start, only to asking the host. Only a host that says that nothing was
 //! started gets a second attempt. Ad-hoc commands can't be asked after: once sent, a loss is `unknown`.
 //!
-//! There is no clock: limits count tries. The executor turns silence into [`Input::Lost`].
+//! There is no clock: limits count tries. The executor turns time into [`Input::Silent`] and [`Input::Overdue`].
 
 mod host;
 mod state;
@@ -85,6 +85,8 @@ pub struct Limits {
     pub connect_retries: u32,
     /// How often a host is asked again after a lost connection before it is left as `unknown`.
     pub attach_tries: u32,
+    /// How often a host that fell silent is asked again, in all.
+    pub silence_tries: u32,
 }
 
 impl Default for Limits {
@@ -96,6 +98,8 @@ impl Default for Limits {
             connect_retries: CONNECT_RETRIES,
             // With the backoff's pauses: some four minutes, the time of a slow reboot.
             attach_tries: 8,
+            // Each takes a minute of silence, and the whole command waits: a host that hangs three times is left.
+            silence_tries: 2,
         }
     }
 }
@@ -142,6 +146,24 @@ pub enum Input {
         /// Which attempt.
         attempt: AttemptId,
         /// What the transport said.
+        why: String,
+    },
+    /// After something was sent the connection stayed open and the host said nothing for too long.
+    Silent {
+        /// On which host.
+        host: HostName,
+        /// Which attempt.
+        attempt: AttemptId,
+        /// What the transport said.
+        why: String,
+    },
+    /// The job goes on for longer than its plan allows, or tells nothing new for so long.
+    Overdue {
+        /// On which host.
+        host: HostName,
+        /// Which attempt.
+        attempt: AttemptId,
+        /// For how long.
         why: String,
     },
     /// The host refused the request, or the store the intent; nothing was started.

@@ -25,7 +25,7 @@ use holdfast_plan::change::HostPlan;
 use holdfast_plan::content::sha256_hex;
 use holdfast_plan::event::{Event, HoldReason, RunKind};
 use holdfast_plan::ids::{AttemptId, MachineId, PlanId, RunId};
-use holdfast_plan::job::job_body;
+use holdfast_plan::job::{TimeLimit, job_body};
 use holdfast_plan::observation::JobState;
 use holdfast_plan::outcome::{Outcome, RefusalKind};
 use holdfast_plan::report::Report;
@@ -84,9 +84,8 @@ async fn follow_running(store: &Store, fleet: &Fleet, wanted: &Wanted, planned: 
             .filter(|job| job.state == JobState::Running)
         {
             let ours = store.attempt(&job.attempt).await.map_err(|error| store_error(&error))?;
-            if ours.is_none() {
-                continue;
-            }
+            let Some(ours) = ours else { continue };
+            let limit = time_limit(store, &target.name, ours).await?;
             note(&format!(
                 "{}: a job of an earlier run is still running; waiting for it to end",
                 target.name
@@ -95,7 +94,7 @@ async fn follow_running(store: &Store, fleet: &Fleet, wanted: &Wanted, planned: 
                 target.name.clone(),
                 HostWork {
                     target: target.clone(),
-                    assignment: Assignment::Collect,
+                    assignment: Assignment::Collect(limit),
                 },
             );
             tasks.push(HostTask {
@@ -131,6 +130,19 @@ async fn follow_running(store: &Store, fleet: &Fleet, wanted: &Wanted, planned: 
         .await
         .map_err(|error| store_error(&error))?;
     Ok(true)
+}
+
+/// How long a job of an earlier run may take, by the plan that it was made of.
+async fn time_limit(store: &Store, host: &HostName, attempt: Attempt) -> CliResult<TimeLimit> {
+    let Some(intent) = attempt.intent else {
+        return Ok(TimeLimit::OF_UNKNOWN);
+    };
+    let plan = store
+        .load_plan(&intent.plan)
+        .await
+        .map_err(|error| store_error(&error))?;
+    let of_host = plan.and_then(|plan| plan.hosts.into_iter().find(|plan| plan.host == *host));
+    Ok(of_host.map_or(TimeLimit::OF_UNKNOWN, |plan| TimeLimit::of(&plan)))
 }
 
 /// The event that begins a run.

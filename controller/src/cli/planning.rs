@@ -132,7 +132,7 @@ pub async fn make(store: &Store, fleet: &Fleet, wanted: &Wanted) -> CliResult<Pl
     let forks = known
         .values()
         .filter_map(|found| found.observation.forks)
-        .reduce(|a, b| a + b);
+        .reduce(u64::saturating_add);
     let plan = Plan {
         id: PlanId::new(&mut SystemIds),
         at: now(),

@@ -3,9 +3,8 @@
 //! A run does it for the hosts it sends jobs to; [`clear`] does it for the others, so that no content stays there and no
 //! other controller waits. Under the host's lease alone. What could not be done is asked for by the next start.
 
-use super::ACK_TIMEOUT;
 use crate::fleet::Fleet;
-use crate::link::{self, Reply};
+use crate::link::{self, Limits, Reply};
 use crate::now;
 use crate::store::{Store, StoreError};
 use crate::transport::{Session, Target, TransportError};
@@ -47,7 +46,7 @@ pub async fn clear(
             let Some(leftover) = leftover else {
                 return Ok(Vec::new());
             };
-            let session = fleet.open(&target).await?;
+            let session = fleet.reach(&target).await?;
             let (session, gone) = take_off(&store, session, &leftover).await;
             fleet.close(session).await;
             Ok(gone)
@@ -77,7 +76,7 @@ pub(super) async fn take_off(
         &nonce,
         program,
         Vec::new(),
-        ACK_TIMEOUT,
+        Limits::MOMENT,
         &mut |_, _| {},
     )
     .await;

@@ -3,7 +3,7 @@
 //! The host decides by itself when nobody comes; nothing here is waited for by the run.
 
 use crate::fleet::Fleet;
-use crate::link;
+use crate::link::{self, Limits};
 use crate::transport::Target;
 use holdfast_agent::program::{self, ConfirmRequest};
 use holdfast_agent::reply::Decision;
@@ -14,8 +14,11 @@ use tracing::{debug, info};
 /// The pause between two tries: a service that restarts is back within a second or two.
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// How long one confirmation may take once it is connected: it is one `mkdir` on the host.
-const CONFIRM_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long one confirmation may take once it is connected: it is one `mkdir` on the host, and there is time for others.
+const ONCE: Limits = Limits {
+    whole: Duration::from_secs(30),
+    ..Limits::MOMENT
+};
 
 /// Confirms a job over connections of its own, until the host has decided or the time is over.
 pub(super) async fn confirm(fleet: Fleet, target: Target, attempt: String) {
@@ -48,15 +51,7 @@ async fn once(fleet: &Fleet, target: &Target, attempt: &str) -> Option<Decision>
         attempt,
     };
     let program = program::confirm(&nonce, &request);
-    let exchange = link::exchange(
-        session.as_mut(),
-        &nonce,
-        program,
-        Vec::new(),
-        CONFIRM_TIMEOUT,
-        &mut |_, _| {},
-    )
-    .await;
+    let exchange = link::exchange(session.as_mut(), &nonce, program, Vec::new(), ONCE, &mut |_, _| {}).await;
     fleet.close(session).await;
     exchange.reply.decided
 }

@@ -3,22 +3,24 @@
 //! Records nothing: that is the loop's duty, so that the order of the record is the order of the decisions.
 
 use super::confirm::confirm;
-use super::{Assignment, FOLLOW_TIMEOUT, JobAssignment, Shared, unlocked};
-use crate::link::{self, Exchange};
+use super::{Assignment, JobAssignment, Shared, unlocked};
+use crate::link::{self, Exchange, Limits};
 use crate::outcomes;
 use crate::output::CommandHandler;
-use crate::transport::{ExecEnd, Session, TransportError, Via};
+use crate::transport::{ExecEnd, Patience, SLOWEST_BYTES_S, Session, Silence, TransportError, Via};
 use holdfast_agent::program::{self, FollowRequest, Part, StartRequest};
 use holdfast_agent::reply::{JobState as HostJobState, Record, Refusal};
 use holdfast_inventory::HostName;
 use holdfast_plan::content::Content;
 use holdfast_plan::ids::{AttemptId, MachineId};
-use holdfast_plan::job::stale_in_words;
+use holdfast_plan::job::{TimeLimit, stale_in_words};
 use holdfast_plan::observation::{JobEnd, JobReport, JobState};
 use holdfast_plan::outcome::{FailureKind, Outcome, UnreachableKind, Unreached};
 use holdfast_plan::run::Input;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::time::Instant;
 
 impl Shared {
     /// Opens the session over which something is to be begun; none any more once a person has stopped the run.
@@ -45,7 +47,8 @@ impl Shared {
 
     pub(super) async fn start(self: Arc<Self>, host: HostName, attempt: AttemptId) {
         let Assignment::Job(job) = &self.work(&host).assignment else {
-            return self.say(nothing_to_send(host, attempt)).await;
+            let why = nothing_to_send();
+            return self.say(Input::NotSent { host, attempt, why }).await;
         };
         let mut session = match self.session_to_begin(&host).await {
             Ok(session) => session,
@@ -89,7 +92,7 @@ impl Shared {
             &nonce,
             program,
             job.parts.clone(),
-            FOLLOW_TIMEOUT,
+            self.limits_of_start(&host, job),
             &mut watch,
         )
         .await;
@@ -98,7 +101,35 @@ impl Shared {
             // Not recorded is not lost: the next start asks the host again.
             tracing::warn!("can't record which jobs {host} removed: {error}");
         }
-        self.followed(host, attempt, session, exchange).await;
+        self.followed(host, attempt, session, exchange, Asked::ToBegin).await;
+    }
+
+    /// How long the job may take from now on: to be sent, and to run as its plan says.
+    fn limits_of_start(&self, host: &HostName, job: &JobAssignment) -> Limits {
+        let limit = TimeLimit::of(&job.plan);
+        let bytes: usize = job.parts.iter().map(|(_, bytes)| bytes.len()).sum();
+        let sending = Duration::from_secs(bytes as u64 / SLOWEST_BYTES_S);
+        let whole = sending.saturating_add(Duration::from_secs(limit.whole_s));
+        self.due.insert(host.clone(), soon(whole));
+        // Being sent tells nothing either.
+        Limits::of_job(whole, sending.saturating_add(Duration::from_secs(limit.quiet_s)))
+    }
+
+    /// How long the job may still take; `None`: it is over its time.
+    fn limits_of_rest(&self, host: &HostName) -> Option<Limits> {
+        let limit = match &self.work(host).assignment {
+            Assignment::Job(job) => TimeLimit::of(&job.plan),
+            Assignment::Collect(limit) => *limit,
+            Assignment::Command => TimeLimit::OF_UNKNOWN,
+        };
+        let due = *self
+            .due
+            .entry(host.clone())
+            .or_insert_with(|| soon(Duration::from_secs(limit.whole_s)));
+        let rest = due
+            .checked_duration_since(Instant::now())
+            .filter(|rest| !rest.is_zero())?;
+        Some(Limits::of_job(rest, Duration::from_secs(limit.quiet_s)))
     }
 
     /// The jobs that are not known to have begun and go before a start: those of earlier runs, and this run's own tries.
@@ -111,16 +142,16 @@ impl Shared {
     }
 
     pub(super) async fn attach(self: Arc<Self>, host: HostName, attempt: AttemptId) {
+        let Some(limits) = self.limits_of_rest(&host) else {
+            let why = "it takes longer than its plan allows".to_owned();
+            return self.say(Input::Overdue { host, attempt, why }).await;
+        };
         let mut session = match self.session(&host).await {
             Ok(session) => session,
             Err(error) => {
-                return self
-                    .say(Input::Lost {
-                        host,
-                        attempt,
-                        why: error.to_string(),
-                    })
-                    .await;
+                let why = error.to_string();
+                let silent = outcomes::unreachable_kind(&error) == UnreachableKind::NoAnswer;
+                return self.say(gone(host, attempt, why, silent)).await;
             }
         };
         let nonce = link::nonce();
@@ -130,16 +161,8 @@ impl Shared {
         };
         let program = program::follow(&nonce, &request);
         let mut watch = self.watch(&host, &attempt);
-        let exchange = link::exchange(
-            session.as_mut(),
-            &nonce,
-            program,
-            Vec::new(),
-            FOLLOW_TIMEOUT,
-            &mut watch,
-        )
-        .await;
-        self.followed(host, attempt, session, exchange).await;
+        let exchange = link::exchange(session.as_mut(), &nonce, program, Vec::new(), limits, &mut watch).await;
+        self.followed(host, attempt, session, exchange, Asked::ToTell).await;
     }
 
     /// Shows progress, and tells as soon as the job is known to run.
@@ -151,7 +174,7 @@ impl Shared {
                 .iter()
                 .map(|step| (step.index, step.address.to_string()))
                 .collect(),
-            Assignment::Command | Assignment::Collect => BTreeMap::new(),
+            Assignment::Command | Assignment::Collect(_) => BTreeMap::new(),
         };
         let (inputs, progress) = (self.inputs.clone(), Arc::clone(&self.execution.progress));
         let (fleet, target) = (self.execution.fleet.clone(), self.work(host).target.clone());
@@ -191,11 +214,21 @@ impl Shared {
     }
 
     /// Translates what came of a start or a follow.
-    async fn followed(&self, host: HostName, attempt: AttemptId, session: Box<dyn Session>, exchange: Exchange) {
+    async fn followed(
+        &self,
+        host: HostName,
+        attempt: AttemptId,
+        session: Box<dyn Session>,
+        exchange: Exchange,
+        asked: Asked,
+    ) {
         let Exchange {
             reply, spoke, failed, ..
         } = exchange;
-        if matches!(failed, Some(link::LinkError::Transport(_))) {
+        if matches!(
+            failed,
+            Some(link::LinkError::Transport(_) | link::LinkError::Stalled(_))
+        ) {
             self.execution.fleet.close(session).await;
         } else {
             self.sessions.insert(host.clone(), Mutex::new(session));
@@ -234,13 +267,18 @@ impl Shared {
                 };
                 self.say(Input::JobOver { host, report }).await;
             }
-            (_, Some(error)) if !spoke => {
+            (_, Some(error)) if !spoke && (asked == Asked::ToBegin || !error.is_silence()) => {
                 let why = outcomes::not_sent(&error);
                 self.say(Input::NotSent { host, attempt, why }).await;
             }
+            (_, Some(error)) if error.is_overdue() => {
+                let why = error.to_string();
+                self.say(Input::Overdue { host, attempt, why }).await;
+            }
             (_, error) => {
+                let silent = error.as_ref().is_some_and(link::LinkError::is_silence);
                 let why = error.map_or_else(|| "the host stopped telling".to_owned(), |error| error.to_string());
-                self.say(Input::Lost { host, attempt, why }).await;
+                self.say(gone(host, attempt, why, silent)).await;
             }
         }
     }
@@ -266,7 +304,8 @@ impl Shared {
 
     pub(super) async fn exec(self: Arc<Self>, host: HostName, attempt: AttemptId) {
         let (Some(command), Some(output)) = (&self.execution.command, &self.execution.output) else {
-            return self.say(nothing_to_send(host, attempt)).await;
+            let why = nothing_to_send();
+            return self.say(Input::NotSent { host, attempt, why }).await;
         };
         let mut session = match self.session_to_begin(&host).await {
             Ok(session) => session,
@@ -279,9 +318,10 @@ impl Shared {
         let nonce = link::nonce();
         let program = program::run(&nonce, &command.command, command.input.is_some());
         let mut handler = CommandHandler::new(&host, &nonce, command.input.clone(), Arc::clone(output));
-        let deadline = tokio::time::Instant::now() + command.timeout;
+        // A command may be silent for as long as it likes, but that it begins is told at once.
+        let patience = Patience::of(command.timeout).silent(Silence::OnceItAnswered(link::SILENCE));
         let ended = tokio::select! {
-            ended = session.run(program, &mut handler, deadline) => Some(ended),
+            ended = session.run(program, &mut handler, patience) => Some(ended),
             () = self.abandoned.cancelled() => None,
         };
         let (began, said_before) = (handler.began(), handler.said_before());
@@ -361,10 +401,32 @@ impl Shared {
     }
 }
 
+/// What a host was asked over a session that came to nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Asked {
+    /// To begin a job.
+    ToBegin,
+    /// To tell of a job.
+    ToTell,
+}
+
+/// The end of a wait; one that can't be told as a moment is far enough away.
+fn soon(wait: Duration) -> Instant {
+    const FAR: Duration = Duration::from_secs(86_400 * 365);
+    Instant::now() + wait.min(FAR)
+}
+
+/// Tells that a host is no longer heard: its connection ended, or it is open and silent.
+fn gone(host: HostName, attempt: AttemptId, why: String, silent: bool) -> Input {
+    match silent {
+        true => Input::Silent { host, attempt, why },
+        false => Input::Lost { host, attempt, why },
+    }
+}
+
 /// The run asks for something that the host's assignment does not hold: nothing is sent, and the host ends with it.
-fn nothing_to_send(host: HostName, attempt: AttemptId) -> Input {
-    let why = Unreached::new(UnreachableKind::Other, "an internal error: there is nothing to send");
-    Input::NotSent { host, attempt, why }
+pub(super) fn nothing_to_send() -> Unreached {
+    Unreached::new(UnreachableKind::Other, "an internal error: there is nothing to send")
 }
 
 /// Says what happened instead of the command: a forced command, or an account without a shell, answers for it.

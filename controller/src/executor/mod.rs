@@ -11,6 +11,8 @@ mod confirm;
 mod host;
 mod interrupt;
 mod lease;
+#[cfg(test)]
+mod tests;
 
 pub use clear::{Leftover, clear};
 pub use lease::{Heartbeat, LostLeases};
@@ -29,26 +31,22 @@ use holdfast_inventory::HostName;
 use holdfast_plan::change::{Action, HostPlan};
 use holdfast_plan::event::{Event, Intent};
 use holdfast_plan::ids::{AttemptId, MachineId, PlanId, RunId};
-use holdfast_plan::job::JobBody;
+use holdfast_plan::job::{JobBody, TimeLimit};
 use holdfast_plan::observation::{JobReport, JobState};
 use holdfast_plan::outcome::{Outcome, RefusalKind};
 use holdfast_plan::report::Report;
-use holdfast_plan::run::{Input, Run, RunSpec, Task};
+use holdfast_plan::run::{Input, Run, RunSpec, Task, Work};
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinSet};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-/// How long one exchange that follows a job may last before it is begun anew. Steps have their own timeouts on the
-/// host; this only bounds a connection that looks alive and says nothing.
-const FOLLOW_TIMEOUT: Duration = Duration::from_secs(6 * 3600);
 /// How long abandoned commands may take to hand over what they printed: it is there already.
 const FAREWELL: Duration = Duration::from_millis(200);
-/// How long the host may take to remove the folders of a job.
-const ACK_TIMEOUT: Duration = Duration::from_secs(60);
 /// Inputs waiting to be handled: a few per host that is worked on. A full queue makes hosts wait, not memory grow.
 const INPUTS_MAX: usize = 1024;
 
@@ -58,8 +56,8 @@ pub enum Assignment {
     Job(Box<JobAssignment>),
     /// An ad-hoc command.
     Command,
-    /// Nothing: follow what an earlier run left.
-    Collect,
+    /// Nothing: follow what an earlier run left, which may take so long.
+    Collect(TimeLimit),
 }
 
 /// The job of a host's plan.
@@ -127,13 +125,21 @@ struct Shared {
     sessions: DashMap<HostName, Mutex<Box<dyn Session>>>,
     /// The attempts of this run that came to nothing: what their transfers left goes before the next try.
     voided: DashMap<HostName, Vec<AttemptId>>,
+    /// When the job of a host is no longer waited for.
+    due: DashMap<HostName, Instant>,
     inputs: mpsc::Sender<Input>,
     /// Cancelled when commands are no longer waited for, once that was said.
     abandoned: CancellationToken,
 }
 
 /// Carries the run out to its end and gives its report.
-pub async fn execute(execution: Execution, spec: RunSpec, started: Event) -> Result<Report, StoreError> {
+pub async fn execute(execution: Execution, mut spec: RunSpec, started: Event) -> Result<Report, StoreError> {
+    for task in &mut spec.hosts {
+        if !matches!(task.work, Work::Settled { .. }) && !execution.hosts.contains_key(&task.host) {
+            let outcome = Outcome::Unreachable(host::nothing_to_send());
+            task.work = Work::Settled { outcome };
+        }
+    }
     let mut report = Report::default();
     report.apply(&started);
     execution.store.append(now(), vec![started]).await?;
@@ -142,6 +148,7 @@ pub async fn execute(execution: Execution, spec: RunSpec, started: Event) -> Res
         execution,
         sessions: DashMap::new(),
         voided: DashMap::new(),
+        due: DashMap::new(),
         inputs,
         abandoned: CancellationToken::new(),
     });
@@ -378,7 +385,7 @@ impl Shared {
                 steps: job.body.steps.clone(),
                 restarts: job.body.restarts.clone(),
             }),
-            Assignment::Command | Assignment::Collect => Event::CommandIntended {
+            Assignment::Command | Assignment::Collect(_) => Event::CommandIntended {
                 run,
                 host: host.clone(),
                 attempt: attempt.clone(),
@@ -389,7 +396,7 @@ impl Shared {
     async fn record_job(&self, host: &HostName, job: &JobReport, report: &mut Report) -> Result<(), StoreError> {
         let machine = match &self.work(host).assignment {
             Assignment::Job(assignment) => Some(assignment.machine.clone()),
-            Assignment::Command | Assignment::Collect => self.execution.store.machine_of(host).await?,
+            Assignment::Command | Assignment::Collect(_) => self.execution.store.machine_of(host).await?,
         };
         let Some(machine) = machine else { return Ok(()) };
         let mut events = Vec::new();

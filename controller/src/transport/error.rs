@@ -215,6 +215,12 @@ pub enum TransportError {
         /// How long we waited.
         after: Duration,
     },
+    /// The connection is open, and nothing came over it for too long; what became of the program is unknown.
+    #[error("the host said nothing for {}, though the connection is open", seconds(*.after))]
+    Silent {
+        /// How long we waited.
+        after: Duration,
+    },
     /// A program on this machine could not be started (`via = "local"`).
     #[error("can't start `{program}` on this machine: {source}")]
     Spawn {
@@ -276,6 +282,7 @@ impl TransportError {
             Self::ExecRefused { .. } => "exec-refused",
             Self::ConnectionLost { .. } => "connection-lost",
             Self::Deadline { .. } => "deadline",
+            Self::Silent { .. } => "silent",
             Self::Spawn { .. } => "spawn",
             Self::Panicked { .. } => "panicked",
             Self::Interrupted => "interrupted",
@@ -343,6 +350,10 @@ impl TransportError {
             Self::ExecRefused { .. } => "check MaxSessions, ForceCommand and the user's login shell on the host".into(),
             Self::ConnectionLost { .. } => "run the command again: Holdfast asks the host what became of it".into(),
             Self::Deadline { .. } => "look on the host whether it still runs, or raise --timeout".into(),
+            Self::Silent { .. } => {
+                "what runs there hangs: look at its load, its disks and its mounts on its console, then run the command again"
+                    .into()
+            }
             Self::Spawn { .. } => "check that the program exists on this machine".into(),
             Self::Panicked { .. } => "this is a bug; please report it with the output of -v".into(),
             Self::Interrupted => "run the command again".into(),
@@ -353,7 +364,8 @@ impl TransportError {
 
     /// Tells whether the host was never reached (no program of ours can have run).
     ///
-    /// After [`TransportError::ConnectionLost`] and [`TransportError::Deadline`] the state is unknown instead.
+    /// After [`TransportError::ConnectionLost`], [`TransportError::Deadline`] and [`TransportError::Silent`] the state is
+    /// unknown instead.
     pub fn unreachable(&self) -> bool {
         !matches!(
             self,
@@ -362,6 +374,7 @@ impl TransportError {
                 | Self::ExecRefused { .. }
                 | Self::ConnectionLost { .. }
                 | Self::Deadline { .. }
+                | Self::Silent { .. }
                 | Self::Panicked { .. }
                 | Self::AgentMissing { .. }
                 | Self::Agent { .. }

@@ -2,9 +2,10 @@
 //!
 //! The child is killed when its session gives up on it; jobs that it detached live on, as they do over SSH.
 
+use super::patience::Wait;
 use super::watch::Watch;
 use super::{
-    Become, ExecEnd, ExecStream, Handler, Payload, Reaction, Session, Stream, Target, Traffic, TransportError,
+    Become, ExecEnd, ExecStream, Handler, Patience, Payload, Reaction, Session, Stream, Target, Traffic, TransportError,
 };
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -82,10 +83,13 @@ pub(super) fn signal_name(number: i32) -> String {
 }
 
 /// Writes pieces, then closes stdin if `eof`. A program that reads no further ends it, and that is its right.
-async fn send(mut stdin: ChildStdin, pieces: Vec<Bytes>, eof: bool) -> Option<ChildStdin> {
+async fn send(mut stdin: ChildStdin, pieces: Vec<Bytes>, eof: bool, wait: &Wait) -> Option<ChildStdin> {
     for piece in pieces {
-        if stdin.write_all(&piece).await.is_err() {
-            return None;
+        for part in piece.chunks(CHUNK_BYTES) {
+            if stdin.write_all(part).await.is_err() {
+                return None;
+            }
+            wait.sent(part.len());
         }
     }
     if eof || stdin.flush().await.is_err() {
@@ -113,9 +117,9 @@ impl LocalSession {
         &mut self,
         program: Vec<u8>,
         handler: &mut dyn Handler,
-        deadline: Instant,
+        patience: Patience,
     ) -> Result<ExecEnd, TransportError> {
-        let started = Instant::now();
+        let wait = Wait::begin(patience);
         let mut child = match self.r#become {
             Become::No => spawn(&["/bin/sh"])?,
             Become::Sudo => spawn(&["sudo", "-n", "/bin/sh"])?,
@@ -124,7 +128,7 @@ impl LocalSession {
         self.traffic.round_trips += 1;
         self.traffic.bytes_out += program.len() as u64;
         let mut watch = Watch::new(handler);
-        let result = self.converse(&mut child, program, &mut watch, deadline).await;
+        let result = self.converse(&mut child, program, &mut watch, &wait).await;
         self.traffic.bytes_in += watch.bytes_in();
         match result {
             Some(end) => watch.judge(end, self.r#become),
@@ -132,26 +136,24 @@ impl LocalSession {
                 // Waited for, so that no zombie stays; SIGKILL leaves no choice to anything but the kernel.
                 let _ = child.start_kill();
                 let _ = tokio::time::timeout(DRAIN_PAUSE_MAX, child.wait()).await;
-                Err(TransportError::Deadline {
-                    after: Duration::from_millis(u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX)),
-                })
+                Err(wait.error())
             }
         }
     }
 
-    /// Gives `None` when the deadline passed.
+    /// Gives `None` when it was waited for as long as it may be.
     async fn converse(
         &mut self,
         child: &mut Child,
         program: Vec<u8>,
         watch: &mut Watch<'_>,
-        deadline: Instant,
+        wait: &Wait,
     ) -> Option<ExecEnd> {
         let mut stdout = child.stdout.take();
         let mut stderr = child.stderr.take();
         let stdin = child.stdin.take().expect("stdin was piped at spawn");
         let mut writing: Option<BoxFuture<'_, Option<ChildStdin>>> =
-            Some(Box::pin(send(stdin, vec![Bytes::from(program)], false)));
+            Some(Box::pin(send(stdin, vec![Bytes::from(program)], false, wait)));
         let mut idle_stdin: Option<ChildStdin> = None;
         let mut queued: Option<Payload> = None;
         let (mut out, mut err) = (vec![0; CHUNK_BYTES], vec![0; CHUNK_BYTES]);
@@ -159,8 +161,8 @@ impl LocalSession {
         let mut last = Instant::now();
         loop {
             let until = match &end {
-                Some((_, exited)) => (last + DRAIN_PAUSE_MAX).min(*exited + DRAIN_MAX).min(deadline),
-                None => deadline,
+                Some((_, exited)) => (last + DRAIN_PAUSE_MAX).min(*exited + DRAIN_MAX).min(wait.until()),
+                None => wait.until(),
             };
             if let Some((end, _)) = end.take_if(|_| stdout.is_none() && stderr.is_none()) {
                 return Some(end);
@@ -171,7 +173,7 @@ impl LocalSession {
                 stdin = async { writing.as_mut().expect("guarded by the condition").await }, if writing.is_some() => {
                     writing = None;
                     match (stdin, queued.take()) {
-                        (Some(stdin), Some(payload)) => writing = Some(Box::pin(send(stdin, payload.0, true))),
+                        (Some(stdin), Some(payload)) => writing = Some(Box::pin(send(stdin, payload.0, true, wait))),
                         (stdin, _) => idle_stdin = stdin,
                     }
                     continue;
@@ -181,17 +183,23 @@ impl LocalSession {
                     end = Some((status.map(ended).unwrap_or_default(), last));
                     continue;
                 }
-                () = sleep_until(until) => return end.map(|(end, _)| end),
+                () = sleep_until(until) => match end {
+                    None if !wait.is_over() => continue,
+                    end => return end.map(|(end, _)| end),
+                },
             };
             last = Instant::now();
+            wait.moved();
             let Some(chunk) = chunk else { continue };
-            match watch.chunk(stream, chunk) {
+            let reaction = watch.chunk(stream, chunk);
+            wait.heard(watch.answered());
+            match reaction {
                 Reaction::Continue => {}
                 Reaction::Send(payload) => {
                     self.traffic.bytes_out += payload.bytes();
                     self.traffic.round_trips += 1;
                     match idle_stdin.take() {
-                        Some(stdin) => writing = Some(Box::pin(send(stdin, payload.0, true))),
+                        Some(stdin) => writing = Some(Box::pin(send(stdin, payload.0, true, wait))),
                         None => queued = Some(payload),
                     }
                 }
@@ -263,9 +271,9 @@ impl Session for LocalSession {
         &'a mut self,
         program: Vec<u8>,
         handler: &'a mut dyn Handler,
-        deadline: Instant,
+        patience: Patience,
     ) -> BoxFuture<'a, Result<ExecEnd, TransportError>> {
-        Box::pin(self.run_program(program, handler, deadline))
+        Box::pin(self.run_program(program, handler, patience))
     }
 
     fn open_stream<'a>(&'a mut self, command: &'a str) -> BoxFuture<'a, Result<ExecStream, TransportError>> {

@@ -11,6 +11,7 @@
 pub mod agent;
 mod error;
 mod local;
+mod patience;
 mod ssh;
 mod watch;
 
@@ -24,9 +25,9 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::DuplexStream;
 use tokio::sync::oneshot;
-use tokio::time::Instant;
 
 pub use error::TransportError;
+pub use patience::{Patience, SLOWEST_BYTES_S, Silence};
 pub(crate) use ssh::known_hosts_line;
 
 /// Which output a chunk came from.
@@ -129,17 +130,17 @@ impl fmt::Debug for ExecStream {
 /// One open way to a host.
 ///
 /// It runs one program at a time. After an error of kind connection-lost the session is of no more use; after a
-/// deadline it may be.
+/// deadline or a silence it may be.
 pub trait Session: Send {
-    /// Runs `/bin/sh` (or `sudo -n /bin/sh`) on the host with `program` on its stdin, until it ended or `deadline`.
+    /// Runs `/bin/sh` (or `sudo -n /bin/sh`) on the host with `program` on its stdin, until it ended or the patience did.
     ///
     /// stdin stays open after the program until the handler sends a payload, so the program must end by itself.
-    /// A deadline ends the waiting, not the process on the host (it does for `local`).
+    /// The end of patience ends the waiting, not the process on the host (it does for `local`).
     fn run<'a>(
         &'a mut self,
         program: Vec<u8>,
         handler: &'a mut dyn Handler,
-        deadline: Instant,
+        patience: Patience,
     ) -> BoxFuture<'a, Result<ExecEnd, TransportError>>;
 
     /// Runs a command given as sh text of our own (`/usr/lib/holdfast/holdfast-agent stdio`; `sudo -n` is put in
@@ -198,7 +199,7 @@ pub enum HostKeyPolicy {
 /// How long each phase of a connection may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Timeouts {
-    /// TCP, per address that the name has.
+    /// The name, and TCP for each of its addresses, which are tried side by side.
     pub connect: Duration,
     /// The server's banner and the key exchange.
     pub handshake: Duration,

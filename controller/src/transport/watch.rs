@@ -39,6 +39,10 @@ impl<'a> Watch<'a> {
         self.inner.chunk(stream, bytes)
     }
 
+    pub(crate) fn answered(&self) -> bool {
+        self.inner.answered()
+    }
+
     pub(crate) fn bytes_in(&self) -> u64 {
         self.stdout_bytes + self.stderr_bytes
     }

@@ -8,4 +8,5 @@ mod local;
 mod login;
 mod openssh;
 mod patience;
+mod silence;
 mod support;

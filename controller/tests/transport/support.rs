@@ -1,7 +1,8 @@
 //! What the transport tests share: a handler that collects, targets, and an sshd of their own.
 
 use holdfast::transport::{
-    Context, ExecEnd, Handler, HostKeyPolicy, Memory, Payload, Reaction, Session, Stream, Target, TransportError,
+    Context, ExecEnd, Handler, HostKeyPolicy, Memory, Patience, Payload, Reaction, Session, Stream, Target,
+    TransportError,
 };
 use secrecy::SecretString;
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -9,7 +10,6 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::Instant;
 
 #[path = "../../../tests/src/skip.rs"]
 mod skip;
@@ -67,7 +67,7 @@ pub(crate) async fn run_within(
     limit: Duration,
 ) -> Result<ExecEnd, TransportError> {
     let program = format!("{{\n{program}\nexit 0; }}\n");
-    session.run(program.into_bytes(), handler, Instant::now() + limit).await
+    session.run(program.into_bytes(), handler, Patience::of(limit)).await
 }
 
 /// A context without any of this machine's own files.

@@ -4,6 +4,7 @@ mod lives;
 mod packages;
 mod places;
 mod rules;
+mod time;
 
 use super::*;
 use crate::change::StepLife;

@@ -16,6 +16,8 @@ pub(super) struct Host {
     pub(super) attaches: u32,
     /// Attaches in all.
     pub(super) attaches_in_all: u32,
+    /// How often it fell silent.
+    pub(super) silences: u32,
     /// The number of the last pause.
     pub(super) serial: u32,
 }
@@ -80,6 +82,7 @@ impl Host {
             starts: 0,
             attaches: 0,
             attaches_in_all: 0,
+            silences: 0,
             serial: 0,
         }
     }

@@ -86,6 +86,12 @@ impl Run {
             Input::Lost { host, attempt, why } => self.at(&host, &attempt, &mut tasks, |run, at, tasks| {
                 run.lost(at, why, tasks);
             }),
+            Input::Silent { host, attempt, why } => self.at(&host, &attempt, &mut tasks, |run, at, tasks| {
+                run.silent(at, why, tasks);
+            }),
+            Input::Overdue { host, attempt, why } => self.at(&host, &attempt, &mut tasks, |run, at, tasks| {
+                run.overdue(at, why, tasks);
+            }),
             Input::Refused {
                 host,
                 attempt,
@@ -301,6 +307,34 @@ impl Run {
                 } else {
                     self.ask_later(at, attempt, why, tasks);
                 }
+            }
+            State::Ending(_) => self.go(at, State::Done),
+            State::Waiting | State::Intending(_) | State::Backoff { .. } | State::Lost { .. } | State::Done => {}
+        }
+    }
+
+    /// Each silence costs a minute, so a host gets fewer of them than lost connections.
+    fn silent(&mut self, at: usize, why: String, tasks: &mut Vec<Task>) {
+        let host = &mut self.hosts[at];
+        if matches!(
+            host.state,
+            State::Starting(_) | State::Following(_) | State::Attaching(_)
+        ) {
+            host.silences += 1;
+        }
+        if host.silences > self.limits.silence_tries {
+            self.overdue(at, why, tasks);
+        } else {
+            self.lost(at, why, tasks);
+        }
+    }
+
+    /// Nothing more is to be had from the host now: what became of the job is for the next command to ask.
+    fn overdue(&mut self, at: usize, why: String, tasks: &mut Vec<Task>) {
+        match self.hosts[at].state.clone() {
+            State::Starting(attempt) | State::Following(attempt) | State::Attaching(attempt) => {
+                self.end(at, Some(attempt), Outcome::Unknown { why }, false, tasks);
+                self.go(at, State::Done);
             }
             State::Ending(_) => self.go(at, State::Done),
             State::Waiting | State::Intending(_) | State::Backoff { .. } | State::Lost { .. } | State::Done => {}

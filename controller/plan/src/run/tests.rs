@@ -142,6 +142,58 @@ fn a_host_that_stays_away_is_left_as_unknown() {
     assert_eq!(outcomes(&tasks), ["unknown"]);
 }
 
+fn silent(attempt: &AttemptId) -> Input {
+    Input::Silent {
+        host: host(),
+        attempt: attempt.clone(),
+        why: "the host said nothing for 60 s".to_owned(),
+    }
+}
+
+// REVIEW C4, H13
+#[test]
+fn a_host_that_falls_silent_again_and_again_is_left_after_three_silences() {
+    for says_that_it_runs in [false, true] {
+        let (mut run, attempt) = sent(Work::Job);
+        let (mut tasks, mut silences) = (Vec::new(), 0);
+        for serial in 1..=10 {
+            silences += 1;
+            tasks = run.handle(silent(&attempt));
+            if !matches!(tasks.as_slice(), [Task::Wait { .. }]) {
+                break;
+            }
+            let tasks = run.handle(Input::Timer { host: host(), serial });
+            assert!(matches!(tasks.as_slice(), [Task::Attach { .. }]), "{tasks:?}");
+            if says_that_it_runs {
+                // That is all it says, each time.
+                let attempt = attempt.clone();
+                run.handle(Input::Started { host: host(), attempt });
+            }
+        }
+        assert_eq!(silences, 3);
+        assert_eq!(outcomes(&tasks), ["unknown"]);
+        assert!(run.is_over());
+    }
+}
+
+// REVIEW C4
+#[test]
+fn a_job_that_takes_longer_than_its_plan_allows_is_left_at_once() {
+    let (mut run, attempt) = sent(Work::Job);
+    run.handle(Input::Started {
+        host: host(),
+        attempt: attempt.clone(),
+    });
+    let why = "the host told nothing new for 1800 s".to_owned();
+    let tasks = run.handle(Input::Overdue {
+        host: host(),
+        attempt,
+        why,
+    });
+    assert_eq!(outcomes(&tasks), ["unknown"]);
+    assert!(run.is_over());
+}
+
 #[test]
 fn an_echo_of_the_first_word_does_not_make_a_run_wait_for_ever() {
     let (mut run, attempt) = sent(Work::Job);

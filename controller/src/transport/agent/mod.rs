@@ -11,8 +11,9 @@
 
 mod wire;
 
+use super::patience::Wait;
 use super::{
-    Become, ExecEnd, ExecStream, Handler, Payload, Reaction, Session, Stream, Target, Traffic, TransportError,
+    Become, ExecEnd, ExecStream, Handler, Patience, Payload, Reaction, Session, Stream, Target, Traffic, TransportError,
 };
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -23,7 +24,6 @@ use holdfast_agent::wire::{
 };
 use std::collections::VecDeque;
 use std::time::Duration;
-use tokio::time::Instant;
 use wire::Wire;
 
 /// Where the built-in blueprint puts the agent on a host.
@@ -147,9 +147,9 @@ impl AgentSession {
         &mut self,
         program: Vec<u8>,
         handler: &mut dyn Handler,
-        deadline: Instant,
+        patience: Patience,
     ) -> Result<ExecEnd, TransportError> {
-        let started = Instant::now();
+        let wait = Wait::begin(patience);
         let mut wire = self.connected().await?;
         self.last_id += 1;
         self.execs += 1;
@@ -162,14 +162,14 @@ impl AgentSession {
         }))?;
         loop {
             while let Some(piece) = input.next() {
+                wait.sent(piece.bytes.len());
                 wire.send(Body::Stdin(piece))?;
             }
-            let Ok(message) = tokio::time::timeout_at(deadline, wire.next()).await else {
-                let waited_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-                return Err(TransportError::Deadline {
-                    after: Duration::from_millis(waited_ms),
-                });
+            // A window that is granted is a sign of life too: what was sent is taken.
+            let Ok(message) = tokio::time::timeout_at(wait.until(), wire.next()).await else {
+                return Err(wait.error());
             };
+            wait.moved();
             match message? {
                 Body::Output(output) if output.id == self.last_id => {
                     self.bytes_in += output.bytes.len() as u64;
@@ -177,7 +177,9 @@ impl AgentSession {
                         protocol::Stream::Stderr => Stream::Stderr,
                         _ => Stream::Stdout,
                     };
-                    match handler.chunk(stream, &output.bytes) {
+                    let reaction = handler.chunk(stream, &output.bytes);
+                    wait.heard(handler.answered());
+                    match reaction {
                         Reaction::Continue => {}
                         Reaction::Send(payload) => {
                             self.bytes_out += payload.bytes();
@@ -249,9 +251,9 @@ impl Session for AgentSession {
         &'a mut self,
         program: Vec<u8>,
         handler: &'a mut dyn Handler,
-        deadline: Instant,
+        patience: Patience,
     ) -> BoxFuture<'a, Result<ExecEnd, TransportError>> {
-        Box::pin(self.run_program(program, handler, deadline))
+        Box::pin(self.run_program(program, handler, patience))
     }
 
     fn open_stream<'a>(&'a mut self, command: &'a str) -> BoxFuture<'a, Result<ExecStream, TransportError>> {

@@ -64,8 +64,8 @@ impl Handler for Answering {
     }
 }
 
-fn soon() -> Instant {
-    Instant::now() + Duration::from_secs(60)
+fn soon() -> Patience {
+    Patience::of(Duration::from_secs(60))
 }
 
 #[tokio::test]
@@ -117,7 +117,7 @@ async fn after_a_stop_or_a_deadline_the_session_goes_on() {
     let end = session.run(endless, &mut handler, soon()).await.expect("it ran");
     assert!(end.stopped);
     let mut handler = Answering::default();
-    let deadline = Instant::now() + Duration::from_millis(300);
+    let deadline = Patience::of(Duration::from_millis(300));
     let late = session.run(b"{ sleep 5; }\n".to_vec(), &mut handler, deadline).await;
     assert!(matches!(late, Err(TransportError::Deadline { .. })), "{late:?}");
     let end = session

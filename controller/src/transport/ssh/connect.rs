@@ -1,8 +1,8 @@
-//! Opens a connection: name, TCP, banner and key exchange, each with a time limit and an error of its own.
+//! Opens a connection: banner and key exchange over TCP, each with a time limit and an error of its own.
 
-use super::algorithms;
 use super::host_keys::HostKeys;
 use super::stream::Wire;
+use super::{algorithms, dial};
 use crate::transport::watch::shown;
 use crate::transport::{Target, TransportError};
 use russh::client::{self, ChannelOpenHandle, DisconnectReason, Handle, Msg};
@@ -214,60 +214,8 @@ fn shown_short(words: &[u8]) -> String {
 
 /// Connects and does the key exchange. Whoever opens sessions decides what is tried again.
 pub(super) async fn connect(target: &Target, host_keys: &HostKeys) -> Result<Connected, TransportError> {
-    let addresses = resolve(target).await?;
-    let (tcp, address) = dial(target, &addresses).await?;
+    let (tcp, address) = dial::connect(target).await?;
     handshake(target, host_keys, tcp, address).await
-}
-
-async fn resolve(target: &Target) -> Result<Vec<SocketAddr>, TransportError> {
-    let failed = |source| TransportError::Resolve {
-        address: target.address.clone(),
-        source,
-    };
-    let lookup = tokio::net::lookup_host((target.address.as_str(), target.port));
-    let found: Vec<SocketAddr> = timeout(target.timeouts.connect, lookup)
-        .await
-        .map_err(|_| {
-            failed(io::Error::new(
-                io::ErrorKind::TimedOut,
-                "the resolver gave no answer in time",
-            ))
-        })?
-        .map_err(failed)?
-        .collect();
-    if found.is_empty() {
-        return Err(failed(io::Error::new(
-            io::ErrorKind::NotFound,
-            "the name has no address",
-        )));
-    }
-    Ok(found)
-}
-
-async fn dial(target: &Target, addresses: &[SocketAddr]) -> Result<(TcpStream, SocketAddr), TransportError> {
-    let mut last = None;
-    for address in addresses {
-        match timeout(target.timeouts.connect, TcpStream::connect(address)).await {
-            Ok(Ok(tcp)) => {
-                // A socket without it is slower, not wrong.
-                let _ = tcp.set_nodelay(true);
-                return Ok((tcp, *address));
-            }
-            Ok(Err(source)) => {
-                last = Some(TransportError::Connect {
-                    address: address.to_string(),
-                    source,
-                });
-            }
-            Err(_) => {
-                last = Some(TransportError::ConnectTimeout {
-                    address: address.to_string(),
-                    after: target.timeouts.connect,
-                });
-            }
-        }
-    }
-    Err(last.expect("resolve gives at least one address"))
 }
 
 async fn handshake(

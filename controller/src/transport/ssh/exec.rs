@@ -6,6 +6,7 @@
 //! ```
 
 use super::connect::Client;
+use crate::transport::patience::Wait;
 use crate::transport::watch::{Watch, shown};
 use crate::transport::{ExecEnd, ExecStream, Payload, Reaction, Stream, TransportError};
 use bytes::Bytes;
@@ -33,6 +34,9 @@ const OPEN_RETRY_PAUSE_FIRST: Duration = Duration::from_millis(5);
 const OPEN_RETRY_PAUSE_MAX: Duration = Duration::from_millis(200);
 const OPEN_RETRY_MAX: Duration = Duration::from_secs(3);
 
+/// Written at once: one packet, which a line of 64 kbit/s carries in four seconds.
+const SEND_BYTES: usize = 32 * 1024;
+
 /// Between the pump of an [`ExecStream`] and its owner: two packets.
 const STREAM_BUFFER_BYTES: usize = 64 * 1024;
 
@@ -48,8 +52,8 @@ pub(super) enum Trouble {
     Failed(TransportError),
     /// The connection is gone; the session knows the reason.
     Lost { during: &'static str },
-    /// The deadline passed. `usable` tells whether the connection took the CLOSE.
-    Deadline { usable: bool },
+    /// It was waited for as long as it may be. `usable` tells whether the connection took the CLOSE.
+    WaitOver { usable: bool },
 }
 
 /// Opens a channel and starts `command` in it. `again`: there was an exec on this connection before.
@@ -57,13 +61,13 @@ pub(super) async fn open(
     handle: &Handle<Client>,
     command: &str,
     again: bool,
-    deadline: Instant,
+    wait: &Wait,
 ) -> Result<Channel<Msg>, Trouble> {
     let until = Instant::now() + OPEN_RETRY_MAX;
     let mut pause = OPEN_RETRY_PAUSE_FIRST;
     let channel = loop {
-        match timeout_at(deadline, handle.channel_open_session()).await {
-            Err(_) => return Err(Trouble::Deadline { usable: false }),
+        match timeout_at(wait.until(), handle.channel_open_session()).await {
+            Err(_) => return Err(Trouble::WaitOver { usable: false }),
             Ok(Ok(channel)) => break channel,
             Ok(Err(russh::Error::ChannelOpenFailure(reason))) => {
                 if !again || Instant::now() > until {
@@ -71,8 +75,8 @@ pub(super) async fn open(
                         detail: format!("it opens no session ({reason:?})"),
                     }));
                 }
-                if timeout_at(deadline, sleep(pause)).await.is_err() {
-                    return Err(Trouble::Deadline { usable: true });
+                if timeout_at(wait.until(), sleep(pause)).await.is_err() {
+                    return Err(Trouble::WaitOver { usable: true });
                 }
                 pause = (pause * 2).min(OPEN_RETRY_PAUSE_MAX);
             }
@@ -83,12 +87,16 @@ pub(super) async fn open(
             }
         }
     };
-    match timeout_at(deadline, channel.exec(true, command)).await {
-        Ok(Ok(())) => Ok(channel),
+    wait.moved();
+    match timeout_at(wait.until(), channel.exec(true, command)).await {
+        Ok(Ok(())) => {
+            wait.moved();
+            Ok(channel)
+        }
         Ok(Err(_)) => Err(Trouble::Lost {
             during: "starting a program",
         }),
-        Err(_) => Err(Trouble::Deadline { usable: false }),
+        Err(_) => Err(Trouble::WaitOver { usable: false }),
     }
 }
 
@@ -97,14 +105,14 @@ pub(super) async fn run(
     channel: Channel<Msg>,
     program: Vec<u8>,
     watch: &mut Watch<'_>,
-    deadline: Instant,
+    wait: &Wait,
 ) -> (Result<ExecEnd, Trouble>, u64) {
     let (mut read, write) = channel.split();
     let mut sent = 0;
-    let result = converse(&mut read, &write, program, watch, deadline, &mut sent).await;
+    let result = converse(&mut read, &write, program, watch, wait, &mut sent).await;
     let closed = close(read, &write).await;
     let result = match result {
-        Err(Trouble::Deadline { .. }) => Err(Trouble::Deadline { usable: closed }),
+        Err(Trouble::WaitOver { .. }) => Err(Trouble::WaitOver { usable: closed }),
         other => other,
     };
     (result, sent)
@@ -122,13 +130,13 @@ async fn converse(
     write: &ChannelWriteHalf<Msg>,
     program: Vec<u8>,
     watch: &mut Watch<'_>,
-    deadline: Instant,
+    wait: &Wait,
     sent: &mut u64,
 ) -> Result<ExecEnd, Trouble> {
     let mut end = ExecEnd::default();
     let mut ending = Ending::default();
     *sent += program.len() as u64;
-    let mut writing: Option<BoxFuture<'_, ()>> = Some(Box::pin(send(write, vec![Bytes::from(program)], false)));
+    let mut writing: Option<BoxFuture<'_, ()>> = Some(Box::pin(send(write, vec![Bytes::from(program)], false, wait)));
     let mut queued: Option<Payload> = None;
     loop {
         let message = tokio::select! {
@@ -136,14 +144,17 @@ async fn converse(
             () = async { if let Some(writing) = writing.as_mut() { writing.await } }, if writing.is_some() => {
                 writing = queued
                     .take()
-                    .map(|payload| -> BoxFuture<'_, ()> { Box::pin(send(write, payload.0, true)) });
+                    .map(|payload| -> BoxFuture<'_, ()> { Box::pin(send(write, payload.0, true, wait)) });
                 continue;
             }
-            () = tokio::time::sleep_until(ending.until(deadline)) => {
-                return if ending.exited.is_some() { Ok(end) } else { Err(Trouble::Deadline { usable: false }) };
-            }
+            () = tokio::time::sleep_until(ending.until(wait.until())) => match ending.exited {
+                Some(_) => return Ok(end),
+                None if wait.is_over() => return Err(Trouble::WaitOver { usable: false }),
+                None => continue,
+            },
         };
         ending.touch();
+        wait.moved();
         let (stream, data) = match message {
             Some(ChannelMsg::Data { data }) => (Stream::Stdout, data),
             Some(ChannelMsg::ExtendedData { data, ext: STDERR }) => (Stream::Stderr, data),
@@ -162,14 +173,16 @@ async fn converse(
                 continue;
             }
         };
-        match watch.chunk(stream, &data) {
+        let reaction = watch.chunk(stream, &data);
+        wait.heard(watch.answered());
+        match reaction {
             Reaction::Continue => {}
             Reaction::Send(payload) => {
                 *sent += payload.bytes();
                 if writing.is_some() {
                     queued = Some(payload);
                 } else {
-                    writing = Some(Box::pin(send(write, payload.0, true)));
+                    writing = Some(Box::pin(send(write, payload.0, true, wait)));
                 }
             }
             Reaction::Stop => {
@@ -180,11 +193,17 @@ async fn converse(
     }
 }
 
-/// Writes pieces as far as the server's window allows. A failure is not reported: the read side sees the same end.
-async fn send(write: &ChannelWriteHalf<Msg>, pieces: Vec<Bytes>, eof: bool) {
-    for piece in pieces {
-        if write.data_bytes(piece).await.is_err() {
-            return;
+/// Writes pieces as far as the server's window allows, in parts, so that a slow line is told from a silent host. A
+/// failure is not reported: the read side sees the same end.
+async fn send(write: &ChannelWriteHalf<Msg>, pieces: Vec<Bytes>, eof: bool, wait: &Wait) {
+    for mut piece in pieces {
+        while !piece.is_empty() {
+            let part = piece.split_to(piece.len().min(SEND_BYTES));
+            let bytes = part.len();
+            if write.data_bytes(part).await.is_err() {
+                return;
+            }
+            wait.sent(bytes);
         }
     }
     if eof {

@@ -7,6 +7,7 @@ mod algorithms;
 mod auth;
 mod books;
 mod connect;
+mod dial;
 mod exec;
 mod host_keys;
 mod identities;
@@ -14,8 +15,9 @@ mod known_hosts;
 mod memory;
 mod stream;
 
+use super::patience::Wait;
 use super::watch::Watch;
-use super::{Become, Context, ExecEnd, ExecStream, Handler, Session, Target, Traffic, TransportError};
+use super::{Become, Context, ExecEnd, ExecStream, Handler, Patience, Session, Target, Traffic, TransportError};
 use connect::{Client, ClientError, Goodbye};
 use exec::Trouble;
 use futures_util::FutureExt;
@@ -25,7 +27,7 @@ use russh::client::Handle;
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 use stream::Wire;
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 
 pub(crate) use known_hosts::line as known_hosts_line;
 pub(crate) use memory::Memory;
@@ -107,23 +109,23 @@ impl SshSession {
         &mut self,
         program: Vec<u8>,
         handler: &mut dyn Handler,
-        deadline: Instant,
+        patience: Patience,
     ) -> Result<ExecEnd, TransportError> {
-        let started = Instant::now();
+        let wait = Wait::begin(patience);
         let again = self.traffic.execs > 0;
         self.traffic.execs += 1;
         self.traffic.round_trips += 2;
         let opened = match &self.handle {
-            Some(handle) => exec::open(handle, self.r#become.shell(), again, deadline).await,
+            Some(handle) => exec::open(handle, self.r#become.shell(), again, &wait).await,
             None => Err(Trouble::Lost { during: DEAD }),
         };
         let channel = match opened {
             Ok(channel) => channel,
-            Err(trouble) => return Err(self.explain(trouble, started).await),
+            Err(trouble) => return Err(self.explain(trouble, &wait).await),
         };
         let mut watch = Watch::new(handler);
         let program_bytes = program.len() as u64;
-        let (result, sent) = exec::run(channel, program, &mut watch, deadline).await;
+        let (result, sent) = exec::run(channel, program, &mut watch, &wait).await;
         self.traffic.bytes_out += sent;
         self.traffic.bytes_in += watch.bytes_in();
         if sent > program_bytes {
@@ -131,12 +133,12 @@ impl SshSession {
         }
         match result {
             Ok(end) => watch.judge(end, self.r#become),
-            Err(trouble) => Err(self.explain(trouble, started).await),
+            Err(trouble) => Err(self.explain(trouble, &wait).await),
         }
     }
 
     async fn start_stream(&mut self, command: &str) -> Result<ExecStream, TransportError> {
-        let started = Instant::now();
+        let wait = Wait::begin(Patience::of(STREAM_OPEN_TIMEOUT));
         let again = self.traffic.execs > 0;
         self.traffic.execs += 1;
         self.traffic.round_trips += 2;
@@ -145,25 +147,23 @@ impl SshSession {
             Become::Sudo => format!("sudo -n {command}"),
         };
         let opened = match &self.handle {
-            Some(handle) => exec::open(handle, &command, again, started + STREAM_OPEN_TIMEOUT).await,
+            Some(handle) => exec::open(handle, &command, again, &wait).await,
             None => Err(Trouble::Lost { during: DEAD }),
         };
         match opened {
             Ok(channel) => Ok(exec::stream(channel)),
-            Err(trouble) => Err(self.explain(trouble, started).await),
+            Err(trouble) => Err(self.explain(trouble, &wait).await),
         }
     }
 
-    async fn explain(&mut self, trouble: Trouble, started: Instant) -> TransportError {
+    async fn explain(&mut self, trouble: Trouble, wait: &Wait) -> TransportError {
         match trouble {
             Trouble::Failed(error) => error,
-            Trouble::Deadline { usable } => {
+            Trouble::WaitOver { usable } => {
                 if !usable {
                     self.wire.cut();
                 }
-                TransportError::Deadline {
-                    after: rounded(started.elapsed()),
-                }
+                wait.error()
             }
             Trouble::Lost { during } => {
                 self.wire.cut();
@@ -193,22 +193,14 @@ impl SshSession {
     }
 }
 
-/// Whole seconds read better in a message than the microseconds of a clock.
-fn rounded(duration: Duration) -> Duration {
-    match duration.as_millis() {
-        0..1000 => Duration::from_millis(u64::try_from(duration.as_millis()).unwrap_or(0)),
-        _ => Duration::from_secs((duration + Duration::from_millis(500)).as_secs()),
-    }
-}
-
 impl Session for SshSession {
     fn run<'a>(
         &'a mut self,
         program: Vec<u8>,
         handler: &'a mut dyn Handler,
-        deadline: Instant,
+        patience: Patience,
     ) -> BoxFuture<'a, Result<ExecEnd, TransportError>> {
-        Box::pin(contain(self.run_program(program, handler, deadline)))
+        Box::pin(contain(self.run_program(program, handler, patience)))
     }
 
     fn open_stream<'a>(&'a mut self, command: &'a str) -> BoxFuture<'a, Result<ExecStream, TransportError>> {
