@@ -28,6 +28,20 @@ const DRAIN_MAX: Duration = Duration::from_secs(30);
 /// Last words of stderr that an [`ExecStream`] keeps.
 const STDERR_TAIL_BYTES_MAX: usize = 4096;
 
+/// What a program on this machine gets of our environment: what a login by SSH would give it. All else stays here: it
+/// may hold the password of another host.
+const ENVIRONMENT: [&str; 9] = [
+    "HOME",
+    "LANG",
+    "LOGNAME",
+    "PATH",
+    "SHELL",
+    "TMPDIR",
+    "TZ",
+    "USER",
+    "HOLDFAST_SH",
+];
+
 struct LocalSession {
     r#become: Become,
     traffic: Traffic,
@@ -43,8 +57,13 @@ pub(super) fn connect(target: &Target) -> Box<dyn Session> {
 
 fn spawn(words: &[&str]) -> Result<Child, TransportError> {
     let (program, arguments) = words.split_first().expect("every command of ours has a program");
+    let kept = ENVIRONMENT
+        .iter()
+        .filter_map(|name| Some((name, std::env::var_os(name)?)));
     Command::new(program)
         .args(arguments)
+        .env_clear()
+        .envs(kept)
         .current_dir("/")
         // Ctrl-C in the terminal is for the controller, which decides what becomes of its hosts.
         .process_group(0)

@@ -74,3 +74,52 @@ async fn the_shell_is_started_by_these_very_words() {
     assert_eq!(Become::No.shell(), "/bin/sh");
     assert_eq!(Become::Sudo.shell(), "sudo -n /bin/sh");
 }
+
+// REVIEW D5
+#[test]
+fn a_local_program_gets_no_variable_that_may_hold_a_password() {
+    // A process of its own, whose environment this test decides about.
+    let variables = [
+        ("HOME", "/root"),
+        ("TZ", "UTC"),
+        ("DB_PASSWORD", "hunter2"),
+        ("SSH_AUTH_SOCK", "/run/agent"),
+    ];
+    let here = std::env::current_exe().expect("this test");
+    let seen = std::process::Command::new(here)
+        .args([
+            "--exact",
+            "local::shows_the_environment_of_local_programs",
+            "--ignored",
+            "--nocapture",
+        ])
+        .env_clear()
+        .envs(variables)
+        .env("PATH", "/usr/bin:/bin")
+        .output()
+        .expect("it runs");
+    let said = String::from_utf8_lossy(&seen.stdout);
+    assert!(
+        said.contains("run HOME=/root\n") && said.contains("stream HOME=/root\n"),
+        "{said}"
+    );
+    assert!(said.contains("run TZ=UTC\n"), "{said}");
+    assert!(!said.contains("hunter2") && !said.contains("SSH_AUTH_SOCK"), "{said}");
+}
+
+#[tokio::test]
+#[ignore = "run by the test above, in an environment of its own"]
+async fn shows_the_environment_of_local_programs() {
+    let mut session = session().await;
+    let mut seen = Collect::default();
+    run(&mut session, "env", &mut seen).await.expect("an end");
+    let mut stream = session.open_stream("env").await.expect("a stream");
+    let mut got = String::new();
+    stream.io.read_to_string(&mut got).await.expect("read");
+    for (way, text) in [("run", seen.out()), ("stream", got)] {
+        for line in text.lines() {
+            let line = format!("{way} {line}\n");
+            std::io::Write::write_all(&mut std::io::stdout(), line.as_bytes()).expect("stdout is open");
+        }
+    }
+}
