@@ -31,6 +31,8 @@ use holdfast_plan::event::Event;
 use holdfast_plan::ids::{MachineId, Timestamp};
 use holdfast_plan::observation::Attributes;
 use std::collections::BTreeMap;
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// Reports recorded at once: one fsync for many, and what a host that was away for weeks has spooled is never in
 /// memory as a whole.
@@ -41,6 +43,10 @@ const REPORTS_MAX: u64 = 1_200;
 
 /// Bytes taken from one host at a time: an agent keeps 16 MiB, and the last report may be one too many.
 const REPORTS_BYTES_MAX: usize = 18 * 1024 * 1024;
+
+/// How long reports are taken from one host at a time: a thousand over a slow line take minutes, and an agent that tells
+/// one a minute would be listened to for a day.
+const COLLECT_MAX: Duration = Duration::from_secs(300);
 
 /// The longest id of a spool: a UUID has 36 letters.
 const SPOOL_BYTES_MAX: usize = 64;
@@ -155,9 +161,10 @@ async fn take_all(
     let after = in_spool.map(|report| report.number).max().unwrap_or(0);
     let mut collection = session.collect(Some((&status.spool, after))).await?;
     let mut intake = Intake::after(&status.spool, after);
+    let until = Instant::now() + COLLECT_MAX;
     let mut events = Vec::new();
     while let Some(report) = collection.next().await? {
-        if !intake.admits(&report)? {
+        if !intake.admits(&report, Instant::now() < until)? {
             taken.more = true;
             break;
         }
@@ -212,16 +219,16 @@ impl<'s> Intake<'s> {
         }
     }
 
-    /// Tells whether the next report is taken; `false` if it is one too many. Unique and in order is what the store
-    /// relies on.
-    fn admits(&mut self, report: &Report) -> Result<bool, TransportError> {
+    /// Tells whether the next report is taken; `false` if it is one too many, or too late. Unique and in order is what the
+    /// store relies on.
+    fn admits(&mut self, report: &Report, in_time: bool) -> Result<bool, TransportError> {
         if report.spool != self.spool || report.seq <= self.last {
             return Err(broken("its reports are not in order, or of another spool"));
         }
         if report.seq > NUMBER_MAX {
             return Err(broken("a report has a number that no agent reaches"));
         }
-        if self.reports == REPORTS_MAX || self.bytes + report.bytes.len() > REPORTS_BYTES_MAX {
+        if !in_time || self.reports == REPORTS_MAX || self.bytes + report.bytes.len() > REPORTS_BYTES_MAX {
             return Ok(false);
         }
         self.last = report.seq;
@@ -397,32 +404,38 @@ mod tests {
     fn an_agent_that_never_stops_reporting_is_bounded_at_each_collect() {
         let mut intake = Intake::after("s", 7);
         let taken = (8..)
-            .take_while(|seq| intake.admits(&report(*seq, 1)).expect("in order"))
+            .take_while(|seq| intake.admits(&report(*seq, 1), true).expect("in order"))
             .count();
         assert_eq!(taken, 1_200, "an agent keeps a thousand");
         assert_eq!(intake.last, 1_207, "what was taken is acknowledged, and no more");
         let mut intake = Intake::after("s", 0);
         let large = 2 * 1024 * 1024;
         let taken = (1..)
-            .take_while(|seq| intake.admits(&report(*seq, large)).expect("in order"))
+            .take_while(|seq| intake.admits(&report(*seq, large), true).expect("in order"))
             .count();
         assert_eq!(taken, 9, "18 MiB of 2 MiB each");
+        let mut intake = Intake::after("s", 7);
+        assert!(
+            !intake.admits(&report(8, 1), false).expect("in order"),
+            "it takes too long"
+        );
+        assert_eq!(intake.last, 7);
     }
 
     // REVIEW H16
     #[test]
     fn a_report_is_taken_only_in_order_and_under_a_number_that_counts() {
         let mut intake = Intake::after("s", 7);
-        assert!(intake.admits(&report(7, 1)).is_err());
+        assert!(intake.admits(&report(7, 1), true).is_err());
         assert!(
-            intake.admits(&report(u64::MAX, 1)).is_err(),
+            intake.admits(&report(u64::MAX, 1), true).is_err(),
             "it would be the last one for ever"
         );
-        assert!(intake.admits(&report(9, 1)).expect("lost ones leave gaps"));
+        assert!(intake.admits(&report(9, 1), true).expect("lost ones leave gaps"));
         let other = Report {
             spool: "t".to_owned(),
             ..report(10, 1)
         };
-        assert!(intake.admits(&other).is_err());
+        assert!(intake.admits(&other, true).is_err());
     }
 }
