@@ -49,6 +49,7 @@ hf_guard_start() {
       exec $hf_sh "$hf_job/step" "$hf_state" "$hf_attempt" guard
     ) </dev/null >/dev/null 2>&1 &
   fi
+  hf_boot_say
   hf_guard_polls=0
   until hf_first_line "$hf_job/guard/pid"; do
     hf_guard_polls=$((hf_guard_polls + 1))
@@ -117,6 +118,7 @@ hf_guard_settle() {
   fi
   hf_say "$hf_guard_how" >"$hf_job/guard/done.new"
   mv "$hf_job/guard/done.new" "$hf_job/guard/done"
+  hf_sweep_hook "$hf_attempt"
 }
 
 # hf_guard_revert: the last change first; then what restarts on what is back, in the order of the job.
@@ -140,7 +142,7 @@ hf_guard_one() {
   grep -e "^applying $hf_attempt $2 " "$hf_job/journal" >/dev/null || return 0
   hf_guard_why=
   if [ "$1" = again ]; then
-    hf_guard_run apply "$2"
+    hf_guard_run again "$2"
   elif hf_defined "hf_revert_$2"; then
     hf_guard_run revert "$2"
   else

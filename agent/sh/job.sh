@@ -405,6 +405,14 @@ hf_job_revert() {
   exit
 }
 
+# hf_job_again N: a restart once more, on what is back; for a guard, which may have outlived the wrapper.
+hf_job_again() {
+  hf_read_step "$1"
+  umask 022
+  "hf_apply_$1"
+  exit
+}
+
 hf_job_main() {
   hf_state=$1 hf_attempt=$2
   hf_job=$hf_state/jobs/$2
@@ -412,10 +420,12 @@ hf_job_main() {
   case ${3:-} in
   apply) hf_job_apply "$4" ;;
   revert) hf_job_revert "$4" ;;
+  again) hf_job_again "$4" ;;
   guard)
     hf_guard_main
     exit 0
     ;;
+  boot) hf_boot_main ;;
   esac
   trap 'hf_rung=1' USR1
   hf_rung=0

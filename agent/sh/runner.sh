@@ -157,6 +157,7 @@ hf_remove() {
   if [ "$hf_job_state" != gone ]; then
     hf_drop_lives "$1"
     hf_sweep_temporaries "$hf_job"
+    [ ! -d "$hf_job/guard" ] || hf_sweep_hook "$1"
     rm -rf "$hf_state/jobs/.gone.$1"
     hf_try mv "$hf_job" "$hf_state/jobs/.gone.$1"
     rm -rf "$hf_state/jobs/.gone.$1"

@@ -51,3 +51,14 @@ hf_sweep_ours() {
   esac
   [ "${3:-}" = "$hf_sweep_mine" ]
 }
+
+# Where the host's init is told of a guard (hf_boot_say).
+hf_etc=/etc
+
+# hf_sweep_hook ATTEMPT: takes that back: it is decided, or its job is gone.
+hf_sweep_hook() {
+  if grep -e "'$1' boot\$" "$hf_state/at-boot" >/dev/null 2>&1; then
+    rm -f "$hf_etc/systemd/system/multi-user.target.wants/holdfast-guard.service" \
+      "$hf_etc/systemd/system/holdfast-guard.service" "$hf_etc/cron.d/holdfast-guard" "$hf_state/at-boot"
+  fi
+}

@@ -68,6 +68,7 @@ pub struct BedHost {
     pub upper: PathBuf,
     folder: PathBuf,
     namespace: String,
+    kind: Kind,
     init: Child,
 }
 
@@ -197,14 +198,9 @@ impl Bed {
         );
         must("ip", &["-n", &namespace, "link", "set", "eth0", "up"]);
         must("ip", &["-n", &namespace, "link", "set", "lo", "up"]);
-        let console = File::create(folder.join("console")).expect("a console file");
-        let init = init_command(spec.kind, &root, &namespace)
-            .stdin(Stdio::null())
-            .stdout(console.try_clone().expect("a second handle"))
-            .stderr(console)
-            .spawn()
-            .expect("the init starts");
+        let init = start_init(spec.kind, &root, &namespace, &folder);
         BedHost {
+            kind: spec.kind,
             name: spec.name.to_owned(),
             address,
             upper: folder.join("upper"),
@@ -268,6 +264,18 @@ impl Bed {
             .find(|host| host.name == name)
             .expect("the test asked for this host")
     }
+}
+
+/// Starts the init of a host; what it says goes to the file `console`.
+fn start_init(kind: Kind, root: &Path, namespace: &str, folder: &Path) -> Child {
+    let console = File::options().create(true).append(true).open(folder.join("console"));
+    let console = console.expect("a console file");
+    init_command(kind, root, namespace)
+        .stdin(Stdio::null())
+        .stdout(console.try_clone().expect("a second handle"))
+        .stderr(console)
+        .spawn()
+        .expect("the init starts")
 }
 
 fn init_command(kind: Kind, root: &Path, namespace: &str) -> Command {
@@ -418,6 +426,22 @@ impl BedHost {
         )
     }
 
+    /// Cuts the power: nothing of the host runs any more, and its files are as they are.
+    pub fn cut_power(&mut self) {
+        if let Some(pid) = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.init_pid())).ok()
+            && let Some(pid) = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw)
+        {
+            let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+        }
+        let _ = self.init.kill();
+        let _ = self.init.wait();
+    }
+
+    /// Boots the host again, with the files that it has; waits for nothing.
+    pub fn boot_again(&mut self) {
+        self.init = start_init(self.kind, &self.root, &self.namespace, &self.folder);
+    }
+
     /// Finds the process that is 1 on the host: a descendant of the program we started, the first in its own
     /// process namespace.
     fn init_pid(&self) -> u32 {
@@ -439,15 +463,7 @@ impl BedHost {
 
 impl Drop for Bed {
     fn drop(&mut self) {
-        for host in &mut self.hosts {
-            if let Some(pid) = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| host.init_pid())).ok()
-                && let Some(pid) = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw)
-            {
-                let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
-            }
-            let _ = host.init.kill();
-            let _ = host.init.wait();
-        }
+        self.hosts.iter_mut().for_each(BedHost::cut_power);
         sweep(&self.folder, &self.bridge);
     }
 }

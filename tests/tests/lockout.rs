@@ -146,6 +146,57 @@ fn a_host_comes_back_when_the_controller_is_killed_meanwhile() {
         .says("Nothing to do");
 }
 
+// LEGACY L10. The guard dies with its host: what it left word of is done at the next boot, before anybody could come.
+#[test]
+fn a_host_that_goes_down_before_it_is_decided_takes_the_change_back_when_it_boots() {
+    let Some(mut bed) = Bed::start(&[HostSpec::new("sys", Kind::Systemd), HostSpec::new("old", Kind::Sysv)]) else {
+        return;
+    };
+    bed.hosts.iter().for_each(BedHost::wait_until_booted);
+    // Longer than the test: no guard's time is over.
+    let project = Project::with_hosts(&bed, |_| "confirm_timeout = \"10m\"\n".to_owned());
+    let good: Vec<String> = bed.hosts.iter().map(|host| host.read("/etc/ssh/sshd_config")).collect();
+    change_sshd(&project, &bed, "Port 2222");
+    let apply = project.start(&["apply", "-y"]);
+    for host in &mut bed.hosts {
+        wait_until("the change is made, and waits", || {
+            host.inside("ls -d /var/lib/holdfast/jobs/*/guard/over 2>/dev/null || :")
+                .contains("over")
+        });
+        host.cut_power();
+    }
+    apply.kill();
+    bed.hosts.iter_mut().for_each(BedHost::boot_again);
+    for (host, good) in bed.hosts.iter().zip(&good) {
+        let address = SocketAddr::from((host.address, 22));
+        wait_until("it answers where we knock", || {
+            TcpStream::connect_timeout(&address, Duration::from_secs(1)).is_ok()
+        });
+        wait_until("it is over", || !ends(host).is_empty());
+        let ends = ends(host);
+        assert!(
+            ends.iter().all(|end| end.contains(" reverted ")),
+            "{}: {ends:?}",
+            host.name
+        );
+        assert_eq!(host.read("/etc/ssh/sshd_config"), *good, "{}", host.name);
+        for told in [
+            "/etc/cron.d/holdfast-guard",
+            "/etc/systemd/system/holdfast-guard.service",
+            "/etc/systemd/system/multi-user.target.wants/holdfast-guard.service",
+        ] {
+            assert!(host.path(told).symlink_metadata().is_err(), "{}: {told}", host.name);
+        }
+    }
+    change_sshd(&project, &bed, "# ours");
+    let next = project.run(&["apply", "-y"]);
+    next.exits(0);
+    project
+        .run(&["plan", "--detailed-exitcode"])
+        .exits(0)
+        .says("Nothing to do");
+}
+
 /// Declares the host's own sshd_config with a line before it, and the restart that follows.
 fn change_sshd(project: &Project, bed: &Bed, line: &str) {
     for host in &bed.hosts {

@@ -66,6 +66,7 @@ pub(crate) struct Host {
     /// The shell of the wrapper and its steps.
     job_shell: Option<String>,
     bare: bool,
+    state_name: &'static str,
 }
 
 /// What a program said.
@@ -162,6 +163,16 @@ impl Host {
             shell,
             job_shell: None,
             bare: false,
+            // A blank and a quote: a state folder is data, whatever it is called.
+            state_name: "it's state",
+        }
+    }
+
+    /// A host whose state folder is called as on most.
+    pub(crate) fn plain(shell: &'static str) -> Self {
+        Self {
+            state_name: "state",
+            ..Self::new(shell)
         }
     }
 
@@ -199,8 +210,7 @@ impl Host {
     }
 
     pub(crate) fn state(&self) -> PathBuf {
-        // A blank and a quote: a state folder is data, whatever it is called.
-        self.path("it's state")
+        self.path(self.state_name)
     }
 
     pub(crate) fn state_text(&self) -> String {

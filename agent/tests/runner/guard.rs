@@ -11,6 +11,9 @@ use std::thread;
 /// A file and the service that reads it: its restart is counted. Nobody has longer than `seconds` to confirm.
 fn file_and_restart(host: &Host, seconds: u32) -> Job {
     std::fs::write(host.path("file"), "good\n").expect("the folder is ours");
+    // No init of this machine is told anything: what would be is looked at by the test.
+    std::fs::create_dir_all(host.path("etc/cron.d")).expect("the folder is ours");
+    let etc = quote(&host.path("etc"));
     let (file, restarts) = (quote(&host.path("file")), quote(&host.path("restarts")));
     let body = format!(
         r#"
@@ -19,6 +22,10 @@ hf_prologue() {{
 }}
 hf_fingerprint=''
 hf_confirm_limit={seconds}
+hf_etc={etc}
+hf_have() {{
+  command -v "$1" >/dev/null 2>&1 || [ "$1" = cron ]
+}}
 hf_meta_1() {{
   hf_address='file./etc/ssh/sshd_config' hf_life=begins hf_wanted='text bad' hf_guard=restore
 }}
@@ -150,6 +157,9 @@ fn the_guard_outlives_the_wrapper() {
         });
         assert_eq!(reply.end(), Some((JobEnd::Reverted, "-")), "{shell}: {reply:?}");
         assert_eq!(text(&host), "good\n", "{shell}");
+        // A service that read the bad one has to read the good one, whoever is left to tell it.
+        let restarts = std::fs::read_to_string(host.path("restarts")).expect("it was restarted");
+        assert_eq!(restarts, "bad\ngood\n", "{shell}");
         assert_eq!(host.observe("").job(), Some(JobState::Done), "{shell}");
     });
 }
@@ -189,5 +199,64 @@ fn a_failed_step_is_taken_back_too_with_all_before_it() {
             "{shell}: {reply:?}"
         );
         assert_eq!(text(&host), "good\n", "{shell}");
+    });
+}
+
+// The host goes down with the wrapper and the guard, and what it left word of runs at the next boot.
+#[test]
+fn a_boot_takes_back_what_was_not_decided_before_it() {
+    under_every_shell(|shell| {
+        let host = Host::plain(shell);
+        let job = file_and_restart(&host, 600);
+        let hook = host.path("etc/cron.d/holdfast-guard");
+        let state = host.state();
+        thread::scope(|scope| {
+            scope.spawn(|| host.start("a1", &job));
+            wait_for(&state.join("jobs/a1/guard/over"));
+            let line = std::fs::read_to_string(&hook).expect("the init is told");
+            assert!(
+                line.contains("@reboot root ") && line.contains("/at-boot"),
+                "{shell}: {line}"
+            );
+            kill(&host, "jobs/a1/guard/pid");
+            kill(&host, "jobs/a1/pid");
+        });
+        assert_eq!(text(&host), "bad\n", "{shell}");
+        // The crash cut a line of the journal.
+        let journal = state.join("jobs/a1/journal");
+        let mut cut = std::fs::read_to_string(&journal).expect("it is there");
+        cut.push_str("step a1 2 cha");
+        std::fs::write(&journal, cut).expect("it is ours");
+
+        let boot = Command::new("/bin/sh")
+            .arg(state.join("at-boot"))
+            .env("HOLDFAST_SH", shell)
+            .status();
+        assert!(boot.expect("it runs").success(), "{shell}");
+        assert_eq!(text(&host), "good\n", "{shell}");
+        let restarts = std::fs::read_to_string(host.path("restarts")).expect("it was restarted");
+        assert_eq!(restarts, "bad\ngood\n", "{shell}");
+        assert!(!hook.exists() && !state.join("at-boot").exists(), "{shell}");
+        let reply = host.follow("a1");
+        assert_eq!(reply.end(), Some((JobEnd::Reverted, "-")), "{shell}: {reply:?}");
+        let why = "failed: the host booted before anybody confirmed";
+        assert_eq!(
+            reply.steps(),
+            [(StepStatus::Reverted, why), (StepStatus::Reverted, why)],
+            "{shell}: {reply:?}"
+        );
+        assert!(host.ack("a1", 0).done);
+    });
+}
+
+#[test]
+fn word_left_for_a_boot_is_gone_once_it_is_decided() {
+    under_every_shell(|shell| {
+        let host = Host::plain(shell);
+        let reply = host.start("a1", &file_and_restart(&host, 1));
+        assert_eq!(reply.end(), Some((JobEnd::Reverted, "-")), "{shell}: {reply:?}");
+        let told = std::fs::read_dir(host.path("etc/cron.d")).expect("the folder is ours");
+        assert_eq!(told.count(), 0, "{shell}");
+        assert!(!host.state().join("at-boot").exists(), "{shell}");
     });
 }
