@@ -521,7 +521,7 @@ async fn contents_of_a_plan_that_ended_are_dropped(one: Store, _two: Store) {
     let plan = serde_json::json!({ "id": "p", "at": NOW, "hosts": [{
         "host": "web", "machine": "m", "platform": { "init": "none", "package_manager": "none", "root": true },
         "fingerprint": [], "confirm_s": 120, "refusals": [], "changes": [{
-            "address": "directory./srv", "action": "create", "reason": { "reason": "not_there" },
+            "address": "directory./srv", "action": "create", "reason": { "reason": "not_there" }, "rule": "differs",
             "desired": directory("/srv"), "observed": [], "steps": [{
                 "number": 1, "probe": "", "wanted": [], "always": false, "life": { "kind": "none" }, "apply": "", "ready": null,
                 "timeout_s": 1, "blobs": [secret], "only_if_changed": [],
