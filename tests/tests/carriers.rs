@@ -18,8 +18,9 @@ use std::path::Path;
 const KINDS: [(&str, Kind); 3] = [("sys", Kind::Systemd), ("old", Kind::Sysv), ("red", Kind::Dnf)];
 
 /// Keys of JSON whose values differ by themselves: ids, moments and durations, and words of the package manager.
-const THEIR_OWN: [&str; 11] = [
-    "host", "life", "machine", "attempt", "run", "plan", "epoch", "at", "seconds", "output", "sequence",
+const THEIR_OWN: [&str; 13] = [
+    "host", "life", "machine", "attempt", "run", "plan", "epoch", "at", "seconds", "output", "sequence", "kept",
+    "since",
 ];
 
 fn prepare(root: &Path) {

@@ -203,9 +203,10 @@ fn ten_hosts_converge_drift_are_mended_and_are_put_back() {
     project.blueprint("");
     let plan = project.run(&["plan", "--detailed-exitcode", "-l", "red02"]).exits(2);
     let place = |address: &str| {
-        plan.stdout
-            .find(&format!("- {address} "))
-            .unwrap_or_else(|| panic!("{address} is not deleted: {plan}"))
+        // `-` takes away what was not there, `<` brings back what was.
+        let taken_back = ["- ", "< "].map(|sign| plan.stdout.find(&format!("{sign}{address} ")));
+        let place = taken_back.into_iter().flatten().next();
+        place.unwrap_or_else(|| panic!("{address} is not taken back: {plan}"))
     };
     // On Debian the package started the service itself, so it was adopted, and goes with its package.
     project.run(&["plan", "-l", "sys02"]).exits(0).says("x service.bedweb");

@@ -88,7 +88,7 @@ fn plans_that_are_no_longer_true_change_nothing() {
         .run(&apply)
         .exits(2)
         .says("one,two,well (3) refused")
-        .says_once("the host changed since it was planned: file./etc/app: digest sha256:");
+        .says_once("the host changed since it was planned: file./etc/app: size 5 -> size 6");
     project.run(&["apply", "-y"]).exits(0);
     assert_eq!(bed.host("two").read("/etc/app"), "third");
 
