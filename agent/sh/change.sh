@@ -263,9 +263,14 @@ hf_link_here() {
   hf_move
 }
 
-# hf_gone PATH: removes a file, a symlink or an empty directory.
+# hf_gone PATH KINDS: removes what is of one of these kinds: file, symlink, directory (an empty one). What else stands
+# there by now was not meant.
 hf_gone() {
   hf_go "$1"
+  case " $2 absent other " in
+  *" $hf_type "*) ;;
+  *) hf_fail "$1 is a $hf_type; to remove it declare $hf_type.$1 with ensure = \"absent\"" ;;
+  esac
   case $hf_type in
   absent) ;;
   file | symlink) hf_remove_here ;;
@@ -279,8 +284,8 @@ hf_remove_here() {
   rm -f "$hf_here" || hf_fail "cannot remove $hf_go_path"
 }
 
-# hf_edit PATH PROGRAM: replaces a text file by what an awk program makes of it; it reads $line and $numbers by
-# ENVIRON, so that nothing in them is taken for awk. awk's comparison is forced to text by appending "".
+# hf_edit PATH PROGRAM: replaces a text file by what an awk program makes of it; it reads $line and
+# what else it needs by ENVIRON, so that nothing in them is taken for awk. awk's comparison is forced to text by appending "".
 hf_edit() {
   hf_go "$1"
   case $hf_type in
@@ -299,10 +304,7 @@ hf_edit() {
   # awk cuts text at a NUL.
   [ "$(tr -d '\000' <"$hf_edit_from" | wc -c)" -eq "$hf_size" ] || hf_fail "$1 is no text file: it has NUL bytes in it"
   hf_edited=$hf_before/edited
-  (
-    export line numbers final
-    awk "$2" "$hf_edit_from" >"$hf_edited"
-  ) || hf_fail "cannot write $hf_edited"
+  (hf_line_make "$2" "$hf_edit_from" >"$hf_edited") || hf_fail "cannot write $hf_edited"
   hf_put_here "$hf_edited" '' '' ''
   rm -f "$hf_edited"
   hf_leave

@@ -207,7 +207,7 @@ hf_before_whole() {
 # itself wrote into `meta` follows, so that its words win over equal ones of the probe.
 hf_capture_meta() {
   hf_say "address ${hf_address:-}" || return 1
-  printf '%s' "$hf_shown" || return 1
+  [ -z "$hf_shown" ] || hf_say "${hf_shown%"$hf_nl"}" || return 1
   for hf_b in "$hf_before"/*; do
     case ${hf_b##*/} in
     meta | found) continue ;;

@@ -188,8 +188,13 @@ hf_ack_all() {
 hf_acks='' hf_voids=''
 
 # hf_drop_lives ATTEMPT: takes away the *before* of each life that the job in hf_job ended. Only now: until the end is
-# acknowledged, nobody else knows that it was put back.
+# acknowledged, nobody else knows that it was put back. What was captured for a life that never changed anything goes too.
 hf_drop_lives() {
+  for hf_drop_lives_one in "$hf_state/before/$1"-*; do
+    hf_drop_lives_step=${hf_drop_lives_one##*-}
+    [ -d "$hf_drop_lives_one" ] && [ "${hf_drop_lives_one##*/}" = "$1-$hf_drop_lives_step" ] || continue
+    grep -e "^applying $1 $hf_drop_lives_step " "$hf_job/journal" >/dev/null 2>&1 || rm -rf "$hf_drop_lives_one"
+  done
   [ -f "$hf_job/drops" ] && [ -f "$hf_job/journal" ] || return 0
   while read -r hf_drop_lives_life hf_drop_lives_step; do
     hf_good_name "$hf_drop_lives_life" || continue

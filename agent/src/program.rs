@@ -15,7 +15,8 @@ const CHANGE: &str = concat!(
     include_str!("../sh/place.sh"),
     include_str!("../sh/carry.sh"),
     include_str!("../sh/change.sh"),
-    include_str!("../sh/back.sh")
+    include_str!("../sh/back.sh"),
+    include_str!("../sh/lines.sh")
 );
 const SWEEP: &str = include_str!("../sh/sweep.sh");
 const FACTS: &str = include_str!("../sh/facts.sh");

@@ -306,6 +306,7 @@ impl<'a> Draft<'a> {
             desired,
             entry,
             comparison: classify::with_folder(classify::compare(desired, found), self.input.mode, &self.changes),
+            observed: self.observed(&desired.address),
             drift: self.input.mode == Mode::Drift,
             displaced: self.displaced(desired),
             pending_needs: self.rests_on(desired),

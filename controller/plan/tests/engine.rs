@@ -25,6 +25,7 @@ hf_die() { printf '%s\n' "$1" >&2; exit 1; }
     include_str!("../../../agent/sh/carry.sh"),
     include_str!("../../../agent/sh/change.sh"),
     include_str!("../../../agent/sh/back.sh"),
+    include_str!("../../../agent/sh/lines.sh"),
 );
 
 struct Host(tempfile::TempDir);

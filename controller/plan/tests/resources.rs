@@ -196,6 +196,7 @@ impl Host {
             include_str!("../../../agent/sh/carry.sh"),
             include_str!("../../../agent/sh/change.sh"),
             include_str!("../../../agent/sh/back.sh"),
+            include_str!("../../../agent/sh/lines.sh"),
         ] {
             program.push_str(library);
         }

@@ -17,6 +17,8 @@ pub(super) struct Case<'a> {
     pub(super) desired: &'a DesiredResource,
     pub(super) entry: Option<&'a LedgerEntry>,
     pub(super) comparison: Comparison,
+    /// What the probe found.
+    pub(super) observed: Attributes,
     /// Whether the host is held against the ledger, and nothing will be changed.
     pub(super) drift: bool,
     /// What this plan undoes first at the same place.
@@ -120,6 +122,9 @@ fn refused(case: &Case<'_>) -> Option<Verdict> {
 fn became_another(case: &Case<'_>) -> Option<Verdict> {
     let entry = case.entry.filter(|entry| entry.before.is_some())?;
     let another = is_another(entry, case.desired) && case.tells();
+    if another && let Some(message) = case.refused_once_back(entry) {
+        return Some(Verdict::Refuse(message));
+    }
     another.then(|| {
         let was = entry.desired.resource.lifecycle().identity();
         let is = case.desired.resource.lifecycle().identity();
@@ -237,6 +242,21 @@ impl Case<'_> {
     /// Tells whether the probe could say anything.
     fn tells(&self) -> bool {
         !matches!(self.comparison, Comparison::CannotTell(_) | Comparison::Missing(_))
+    }
+
+    /// Why the new thing must not be, once what was there before is back at the same place: a symlink took the place of a
+    /// file, and shall now be absent.
+    fn refused_once_back(&self, entry: &LedgerEntry) -> Option<String> {
+        let before = &entry.before.as_ref()?.attributes;
+        let comes_back = same_place(&entry.desired.resource, &self.desired.resource)
+            && before.get("type").is_some()
+            && before.get("type") != self.observed.get("type");
+        match self.desired.resource.lifecycle().compare(before) {
+            Comparison::Refused(message) if comes_back => {
+                Some(format!("once what was there before is back, {message}"))
+            }
+            _ => None,
+        }
     }
 
     /// Tells whether the step has to run even if the probe is content with what it finds.

@@ -113,14 +113,17 @@ fn ready(desired: &DesiredResource) -> Option<StepReady> {
         check = check.export(name, value);
     }
     Some(StepReady {
-        // The newline in front keeps a check that begins with `-` from being an option.
-        check: check
-            .set("hf_check", &ready.check)
-            .code("/bin/sh -c \"$hf_nl$hf_check\" </dev/null"),
+        check: check.set("hf_check", &ready.check).code(READY),
         timeout_s: whole_seconds(ready.timeout_ms),
         every_s: whole_seconds(ready.every_ms),
     })
 }
+
+/// The text of a check is nobody else's to see, so it goes by the environment and not as an argument, and what it calls does
+/// not get it. The newline keeps one that begins with `-` from being an option.
+const READY: &str = r#"hf_check=$hf_nl$hf_check
+export hf_check
+${hf_sh:-/bin/sh} -c 'hf_checked=$hf_check; unset hf_check; eval "$hf_checked"' </dev/null"#;
 
 /// Rounds up, and to one second at least: `sleep` of old hosts knows no fractions.
 fn whole_seconds(ms: u64) -> u64 {

@@ -90,7 +90,7 @@ impl Lifecycle for Directory {
 
     fn apply(&self, _platform: &Platform) -> Result<Sh, Unsupported> {
         Ok(match self.ensure {
-            Ensure::Absent => Sh::new().call("hf_gone", [self.path.as_str()]),
+            Ensure::Absent => Sh::new().call("hf_gone", [self.path.as_str(), "directory"]),
             Ensure::Present => Sh::new().call(
                 "hf_make",
                 [

@@ -140,7 +140,7 @@ impl Lifecycle for File {
 
     fn apply(&self, _platform: &Platform) -> Result<Sh, Unsupported> {
         let Some(content) = self.content.as_ref().filter(|_| self.ensure == Ensure::Present) else {
-            return Ok(Sh::new().call("hf_gone", [self.path.as_str()]));
+            return Ok(Sh::new().call("hf_gone", [self.path.as_str(), "file symlink"]));
         };
         let cksum = format!("{}:{}", content.crc, content.bytes);
         Ok(validated(self.validate.as_deref()).call(

@@ -1,8 +1,8 @@
 //! `line`: one line of a text file; other lines are not touched.
 //!
-//! A line is matched whole and byte by byte. What is captured is small: whether the file was there, whether it ended
-//! with a newline, and at which numbers the line stood if it is to go. Undone in reverse, several lines of one file
-//! give back its bytes.
+//! A line is matched whole and byte by byte. What is captured: whether the file was there, whether it ended with a
+//! newline, and the whole file if the line stood in it, so that it comes back beside its neighbours. Several lines of
+//! one file give back its bytes in whatever order they leave (`agent/sh/lines.sh`).
 
 use super::compare::{Wanted, absent, unclear, validated};
 use super::undoing::{Undoing, path_words};
@@ -84,25 +84,27 @@ impl Lifecycle for Line {
     }
 
     fn capture(&self) -> Sh {
-        self.variables().code(CAPTURE)
+        self.variables().code("hf_line_keep \"$path\"")
     }
 
     fn apply(&self, _platform: &Platform) -> Result<Sh, Unsupported> {
         Ok(self.variables().code(match self.ensure {
-            Ensure::Present => APPLY_PRESENT,
-            Ensure::Absent => APPLY_ABSENT,
+            Ensure::Present => "hf_line_append \"$path\"",
+            Ensure::Absent => "hf_line_remove \"$path\"",
         }))
     }
 
-    fn restore(&self, _before: &Attributes, _put: &Attributes, _platform: &Platform) -> Result<Sh, Unsupported> {
-        Ok(self.variables().code(match self.ensure {
-            Ensure::Present => UNDO_PRESENT,
-            Ensure::Absent => UNDO_ABSENT,
+    fn restore(&self, before: &Attributes, _put: &Attributes, _platform: &Platform) -> Result<Sh, Unsupported> {
+        Ok(self.variables().code(match before.get("line") {
+            Some("present") => "hf_line_back \"$path\" put",
+            _ => "hf_line_back \"$path\" take",
         }))
     }
 
-    fn restored(&self, before: &Attributes, _put: &Attributes) -> Vec<String> {
-        Wanted::default().matching(before, &["line"]).lines()
+    fn restored(&self, _before: &Attributes, _put: &Attributes) -> Vec<String> {
+        // Even if the line shows as before, the file may be owed something: a last newline that is not its own, or that
+        // it was not there.
+        Vec::new()
     }
 
     fn describe(&self, found: &Attributes) -> String {
@@ -139,93 +141,3 @@ impl Lifecycle for Line {
         self.ensure.after(&format!("`{}` in {}", self.line, self.path))
     }
 }
-
-const CAPTURE: &str = r#"
-hf_stat_one "$path"
-final=yes
-numbers=
-if [ "$hf_type" = file ]; then
-hf_final "$path" || final=no
-export line
-numbers=$(awk '$0 "" == ENVIRON["line"] "" { n = n "," NR } END { print substr(n, 2) }' "$path") ||
-  hf_die "cannot read $path"
-fi
-printf '%s\n' "type $hf_type" "final $final" "numbers $numbers" >"$hf_before/meta" ||
-  hf_die "cannot write $hf_before/meta"
-"#;
-
-const APPLY_PRESENT: &str = r#"
-hf_stat_one "$path"
-if [ "$hf_type" = absent ]; then
-  (export line; awk 'BEGIN { print ENVIRON["line"] }' </dev/null >"$hf_before/edited") ||
-    hf_die "cannot write $hf_before/edited"
-  hf_put "$hf_before/edited" "$path" '' '' ''
-  rm -f "$hf_before/edited"
-elif ! hf_has_line "$path" "$line"; then
-  hf_edit "$path" '{ print } END { print ENVIRON["line"] }'
-fi
-"#;
-
-// Keeps the last line as it is when it has no newline; if that one goes, the one before it keeps its newline.
-const APPLY_ABSENT: &str = r#"
-hf_stat_one "$path"
-if [ "$hf_type" != absent ] && hf_has_line "$path" "$line"; then
-  final=yes
-  hf_final "$path" || final=no
-  hf_edit "$path" '
-    $0 "" == ENVIRON["line"] "" { gone = NR; next }
-    { if (have) print last; last = $0; have = 1 }
-    END { if (ENVIRON["final"] == "no" && gone != NR) ORS = ""; if (have) print last }'
-fi
-"#;
-
-// Takes the last of the equal lines: it was appended. The newline that was appended with it goes too.
-const UNDO_PRESENT: &str = r#"
-hf_meta type; was_type=$hf_value
-hf_meta final; final=$hf_value
-hf_stat_one "$path"
-if [ "$hf_type" = file ] && hf_has_line "$path" "$line"; then
-  numbers=$(export line; awk '$0 "" == ENVIRON["line"] "" { n = NR } END { print n "," NR }' "$path")
-  if [ "$was_type,$numbers" = absent,1,1 ]; then
-    hf_gone "$path"
-  else
-    [ "${numbers%,*}" = "${numbers#*,}" ] || {
-      final=yes
-      hf_final "$path" || final=no
-    }
-    numbers=${numbers%,*}
-    hf_edit "$path" '
-      NR == ENVIRON["numbers"] + 0 { next }
-      { if (have) print last; last = $0; have = 1 }
-      END { if (ENVIRON["final"] == "no") ORS = ""; if (have) print last }'
-    [ "$was_type" != absent ] || hf_left "$path is kept: there are lines in it that others wrote"
-    ! hf_has_line "$path" "$line" || hf_left "the line stands in $path once more: others wrote it there too"
-  fi
-fi
-"#;
-
-// Puts the line back at the numbers where it stood, as far as the file still has so many lines.
-const UNDO_ABSENT: &str = r#"
-hf_meta type; was_type=$hf_value
-hf_meta final; was_final=$hf_value
-hf_meta numbers; numbers=$hf_value
-hf_stat_one "$path"
-if [ -z "$numbers" ]; then
-  :
-elif [ "$hf_type" = absent ]; then
-  hf_left "$path is gone; the line that was in it is not put back"
-elif ! hf_has_line "$path" "$line"; then
-  final=yes
-  hf_final "$path" || final=no
-  export was_final
-  hf_edit "$path" '
-    function put(text, mine) { if (have) print last; last = text; have = 1; lastmine = mine; out++ }
-    BEGIN { n = split(ENVIRON["numbers"], at, ","); i = 1 }
-    { while (i <= n && at[i] == out + 1) { put(ENVIRON["line"], 1); i++ } put($0, 0) }
-    END {
-      while (i <= n) { put(ENVIRON["line"], 1); i++ }
-      if (ENVIRON[lastmine ? "was_final" : "final"] == "no") ORS = ""
-      if (have) print last
-    }'
-fi
-"#;

@@ -70,7 +70,7 @@ impl Lifecycle for Symlink {
 
     fn apply(&self, _platform: &Platform) -> Result<Sh, Unsupported> {
         Ok(match self.ensure {
-            Ensure::Absent => Sh::new().call("hf_gone", [self.path.as_str()]),
+            Ensure::Absent => Sh::new().call("hf_gone", [self.path.as_str(), "symlink"]),
             Ensure::Present => Sh::new().call("hf_link", [self.target.as_str(), &self.path]),
         })
     }

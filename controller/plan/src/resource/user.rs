@@ -338,7 +338,7 @@ if ! account passwd "$name"; then
   useradd "$@" -- "$name" || hf_die "useradd $name failed"
   if [ -s "$hf_before/shadow" ]; then
     IFS=: read -r _ hash changed least most warn inactive expires _ <"$hf_before/shadow"
-    (umask 077; printf '%s:%s\n' "$name" "$hash" >"$hf_before/hash") && chpasswd -e <"$hf_before/hash" ||
+    (umask 077; hf_say "$name:$hash" >"$hf_before/hash") && chpasswd -e <"$hf_before/hash" ||
       hf_left "the password of $name is not put back"
     rm -f "$hf_before/hash"
     if hf_have chage; then

@@ -167,3 +167,50 @@ fn the_guard_of_an_old_life_puts_back_what_stood_at_the_old_place() {
         "{revert}"
     );
 }
+
+// A symlink took the place of a file; once it is to be absent, the file is back, and nobody said that it shall go.
+#[test]
+fn what_comes_back_at_the_same_place_is_not_taken_for_what_shall_go() {
+    let mut host = Host::new();
+    let link = |ensure| {
+        desired(
+            "symlink./x",
+            Resource::Symlink(Symlink {
+                path: "/x".to_owned(),
+                ensure,
+                target: "/y".to_owned(),
+            }),
+        )
+    };
+    let there = link(Ensure::Present);
+    host.found
+        .insert(there.address.clone(), attributes(&[("type", "file")]));
+    apply_all(&mut host, &[there]);
+    let plan = host.plan(&[link(Ensure::Absent)], Mode::Converge);
+    assert!(plan.refusals[0].message.contains("is a file"), "{:?}", plan.refusals);
+}
+
+// REVIEW H24: what a check says is no argument of a process.
+#[test]
+fn the_text_of_a_ready_check_is_for_nobody_else_to_see() {
+    let host = Host::new();
+    let wanted = DesiredResource {
+        ready: Some(Ready {
+            check: "[ geheim = geheim ] && exit 7".to_owned(),
+            timeout_ms: 1_000,
+            every_ms: 1_000,
+        }),
+        ..group()
+    };
+    let plan = host.plan(&[wanted], Mode::Converge);
+    let (_, _, step) = plan.steps().next().expect("a step");
+    let check = step.ready.as_ref().expect("it has one").check.as_str();
+    let program = format!("hf_nl='\n'\nhf_sh=shell\nshell() {{\necho \"$*\"\nsh \"$@\"\n}}\n{check}");
+    let said = std::process::Command::new("sh")
+        .args(["-c", &program])
+        .output()
+        .expect("sh runs");
+    let words = String::from_utf8_lossy(&said.stdout);
+    assert_eq!(said.status.code(), Some(7), "{words}");
+    assert!(words.contains("hf_check") && !words.contains("geheim"), "{words}");
+}
