@@ -12,6 +12,10 @@ check:
 test *NAME:
     tests/run {{NAME}}
 
+# Two thousand random walks; every one ends with the host as people left it. `HOLDFAST_SEED=N just walk` walks one again.
+walk WALKS='2000':
+    HOLDFAST_WALKS={{WALKS}} cargo test --release -p holdfast-tests --test walk --test walk_pairs -- --nocapture
+
 # The newcomer's tour.
 demo *ARGS:
     cargo run --release -p holdfast -- demo {{ARGS}}

@@ -11,3 +11,4 @@ mod skip;
 pub mod slow;
 pub mod snapshot;
 pub mod waiting;
+pub mod walk;

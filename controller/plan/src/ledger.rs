@@ -353,11 +353,21 @@ fn begin_apply(ledger: &mut Ledger, at: Timestamp, attempt: &AttemptId, step: &I
         entry.since = Some(at);
     }
     entry.since.get_or_insert(at);
-    if entry.before.is_some() {
+    if let Some(before) = &mut entry.before {
+        let there = ["type", "exists"];
         for line in step.desired.resource.lifecycle().wanted(&report.before) {
-            if let Some((key, value)) = line.split_once(' ') {
-                entry.put.set(key, value);
+            let Some((key, value)) = line.split_once(' ') else {
+                continue;
+            };
+            // What a life sets for the first time was people's until now, whatever it was when the life began.
+            if let Some(theirs) = report.before.get(key).filter(|_| entry.put.get(key).is_none())
+                && there
+                    .iter()
+                    .all(|key| before.attributes.get(key) == report.before.get(key))
+            {
+                before.attributes.set(key, theirs);
             }
+            entry.put.set(key, value);
         }
     }
 }

@@ -390,6 +390,45 @@ fn what_holdfast_put_there_is_kept_by_attribute_through_a_life() {
     );
 }
 
+// REVIEW H19: a person's chmod of what no blueprint spoke of is what comes back.
+#[test]
+fn what_a_life_sets_for_the_first_time_was_peoples_until_then() {
+    let mut with_mode = directory("/x");
+    if let Resource::Directory(directory) = &mut with_mode.resource {
+        directory.mode = Some("0700".to_owned());
+    }
+    let file = &[("type", "file"), ("mode", "0600")];
+    for (first, back) in [
+        (&[("type", "directory"), ("mode", "0755")], Some("0711")),
+        // What stood there was another thing: its mode was its own.
+        (file, Some("0600")),
+    ] {
+        let events = [
+            intent("a", vec![(Action::Create, directory("/x"))], &[]),
+            report("a", 1, StepStatus::Changed, first, DIRECTORY),
+            intent("b", vec![(Action::Update, with_mode.clone())], &[]),
+            report(
+                "b",
+                1,
+                StepStatus::Changed,
+                &[("type", "directory"), ("mode", "0711")],
+                DIRECTORY,
+            ),
+            intent("c", vec![(Action::Update, with_mode.clone())], &[]),
+            report(
+                "c",
+                1,
+                StepStatus::Changed,
+                &[("type", "directory"), ("mode", "0777")],
+                DIRECTORY,
+            ),
+        ];
+        let (ledger, _) = fold(&events);
+        let before = ledger.entries[&with_mode.address].before.as_ref().expect("a life");
+        assert_eq!(before.attributes.get("mode"), back);
+    }
+}
+
 fn any_status() -> impl Strategy<Value = StepStatus> {
     prop_oneof![
         Just(StepStatus::Begun),

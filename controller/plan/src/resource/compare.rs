@@ -105,11 +105,22 @@ pub(super) fn validated(validate: Option<&str>) -> Sh {
     }
 }
 
-/// What shows at a path once *before* is back. Mode and owner of what was there all the time are checked only where
-/// Holdfast set them.
-pub(super) fn path_restored(before: &Attributes, put: &Attributes) -> Wanted {
+/// Tells whether a probe that is asked for `asked` reports in the form of `value`: an undo can't wait for a name where the
+/// resource is declared by number by now.
+pub(super) fn same_form(asked: Option<&str>, value: Option<&str>) -> bool {
+    form(asked) == form(value)
+}
+
+/// What shows at a path once *before* is back, asked by `owner` and `group`. Mode and owner of what was there all the
+/// time are checked only where Holdfast set them.
+pub(super) fn path_restored(before: &Attributes, put: &Attributes, owner: Option<&str>, group: Option<&str>) -> Wanted {
     let wanted = Wanted::default().matching(before, &["type", "digest", "target"]);
-    let owners = ["mode", "owner", "group"];
+    let mut owners = vec!["mode"];
+    for (key, asked) in [("owner", owner), ("group", group)] {
+        if same_form(asked, before.get(key)) {
+            owners.push(key);
+        }
+    }
     if before.get("type") == put.get("type") {
         wanted.matching_put(before, put, &owners)
     } else {

@@ -100,8 +100,9 @@ impl Lifecycle for Cron {
         Ok(self.change(line, platform)?.code(DROP_IF_EMPTY))
     }
 
-    fn restored(&self, before: &Attributes, _put: &Attributes) -> Vec<String> {
-        Wanted::default().matching(before, &["exists", "line"]).lines()
+    fn restored(&self, _before: &Attributes, _put: &Attributes) -> Vec<String> {
+        // Even if the line shows as before, an empty crontab may have to go.
+        Vec::new()
     }
 
     fn describe(&self, found: &Attributes) -> String {
@@ -177,9 +178,11 @@ fi
 rm -f "$hf_before/now" "$hf_before/new" "$hf_before/now.others" "$hf_before/new.others"
 "#;
 
+// Whichever of our lines is the last to leave, and whenever its undo was cut off: a crontab that holds nothing any more goes,
+// unless people had an empty one.
 const DROP_IF_EMPTY: &str = r#"
 hf_meta crontab
-if [ "$hf_value" = no ]; then
+if [ "$hf_value" = no ] || [ -s "$hf_before/crontab" ]; then
   hf_crontab_one "$user"
   if [ "$hf_crontab_is" = some ] && [ -z "$hf_crontab_text" ]; then
     hf_crontab "$user" -r 2>/dev/null || :

@@ -113,7 +113,7 @@ impl Lifecycle for Directory {
         if before.get("type") == Some("absent") {
             return Vec::new();
         }
-        path_restored(before, put).lines()
+        path_restored(before, put, self.owner.as_deref(), self.group.as_deref()).lines()
     }
 
     fn describe(&self, found: &Attributes) -> String {

@@ -161,7 +161,7 @@ impl Lifecycle for File {
     }
 
     fn restored(&self, before: &Attributes, put: &Attributes) -> Vec<String> {
-        path_restored(before, put).lines()
+        path_restored(before, put, self.owner.as_deref(), self.group.as_deref()).lines()
     }
 
     fn show_kept(&self, before: &Before) -> Option<Sh> {

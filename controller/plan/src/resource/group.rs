@@ -91,14 +91,22 @@ impl Lifecycle for Group {
         let gid = before.get("gid").unwrap_or_default();
         let part = match (before.get("exists"), put.get("exists")) {
             (Some("yes"), Some("no")) => "make\nmembers",
-            (Some("yes"), _) => "make",
+            (Some("yes"), _) => "gid_back",
             _ => "remove",
         };
-        self.change(gid, platform, part)
+        let put = put.get("gid").unwrap_or_default();
+        Ok(Sh::new().set("put", put).then(&self.change(gid, platform, part)?))
     }
 
-    fn restored(&self, before: &Attributes, _put: &Attributes) -> Vec<String> {
-        Wanted::default().matching(before, &["exists", "gid"]).lines()
+    fn restored(&self, before: &Attributes, put: &Attributes) -> Vec<String> {
+        // Its members may be half done where it shows as before.
+        if put.get("exists") == Some("no") {
+            return Vec::new();
+        }
+        Wanted::default()
+            .matching(before, &["exists"])
+            .matching_put(before, put, &["gid"])
+            .lines()
     }
 
     fn describe(&self, found: &Attributes) -> String {
@@ -159,6 +167,20 @@ make() {
     [ -z "$system" ] || set -- "$@" -r
     groupadd "$@" -- "$name" || hf_die "groupadd $name failed"
   fi
+}
+# The number goes back where ours still shows.
+gid_back() {
+  hf_forget
+  hf_one group hf_group_many "$name"
+  hf_rest=${hf_found#*:*:}
+  hf_rest=${hf_rest%%:*}
+  case ${hf_found:-gone},$hf_rest in
+  '!'*) hf_die "cannot tell whether there is a group $name: ${hf_found#?}" ;;
+  gone,*) hf_left "group $name is gone, which others removed: it is not made again" ;;
+  *,"$gid") ;;
+  *,"$put") groupmod -g "$gid" -- "$name" || hf_die "groupmod $name failed" ;;
+  *) [ -z "$put" ] || hf_left "the number of group $name is $hf_rest, which others set: it is kept; it was $gid before" ;;
+  esac
 }
 remove() {
   if account; then

@@ -80,7 +80,7 @@ impl Lifecycle for Symlink {
     }
 
     fn restored(&self, before: &Attributes, put: &Attributes) -> Vec<String> {
-        path_restored(before, put).lines()
+        path_restored(before, put, None, None).lines()
     }
 
     fn describe(&self, found: &Attributes) -> String {

@@ -1,6 +1,6 @@
 //! `user`: a user account.
 
-use super::compare::{Wanted, form, nothing_said, or_empty};
+use super::compare::{Wanted, form, nothing_said, or_empty, same_form};
 use super::undoing::{Undoing, fields_back};
 use super::{Claim, ClaimKind, Collect, Comparison, Ensure, Lifecycle, Unsupported};
 use crate::address::ResourceType;
@@ -44,6 +44,12 @@ impl User {
         groups.sort_unstable();
         groups.dedup();
         Some(groups.join(","))
+    }
+
+    /// Naming the groups takes processes, so they are reported where they matter: for one that is to go, they have to be known
+    /// to bring it back.
+    fn with_groups(&self) -> bool {
+        self.groups.is_some() || self.ensure == Ensure::Absent
     }
 
     fn wanted_attributes(&self) -> Wanted {
@@ -105,13 +111,7 @@ impl Lifecycle for User {
     }
 
     fn probe(&self) -> Sh {
-        // Naming the groups takes processes, so they are reported where they matter: for one that is to go,
-        // they have to be known to bring it back.
-        let with_groups = if self.groups.is_some() || self.ensure == Ensure::Absent {
-            "yes"
-        } else {
-            "no"
-        };
+        let with_groups = if self.with_groups() { "yes" } else { "no" };
         Sh::new().call(
             "hf_probe_user",
             [self.name.as_str(), with_groups, form(self.group.as_deref())],
@@ -161,20 +161,51 @@ impl Lifecycle for User {
         if put.get("exists") == Some("no") {
             return Ok(self.variables(before).code(LIBRARY).code(UNDO_ABSENT));
         }
-        // Only what Holdfast set is set back.
+        // Only what Holdfast set is set back, and only where it still shows.
         let ours = before.0.iter().filter(|(key, _)| put.get(key).is_some());
         let ours = Attributes(ours.cloned().collect());
-        Ok(self.variables(&ours).code(LIBRARY).code("change"))
+        let put = |key| put.get(key).unwrap_or_default();
+        let with_groups = if put("groups").is_empty() && ours.get("groups").is_none() {
+            "no"
+        } else {
+            "yes"
+        };
+        Ok(self
+            .variables(&ours)
+            .set("put_uid", put("uid"))
+            .set("put_group", put("group"))
+            .set("put_groups", put("groups"))
+            .set("put_home", put("home"))
+            .set("put_shell", put("shell"))
+            .set("put_comment", put("comment"))
+            .set("with_groups", with_groups)
+            .set("form", form(Some(put("group"))))
+            .code(LIBRARY)
+            .code(UNDO_CHANGE))
     }
 
     fn restored(&self, before: &Attributes, put: &Attributes) -> Vec<String> {
-        let fields = ["uid", "group", "home", "shell", "comment", "groups"];
-        let wanted = Wanted::default().matching(before, &["exists"]);
-        match put.get("exists") {
-            Some("no") => wanted.matching(before, &fields),
-            _ => wanted.matching_put(before, put, &fields),
+        // An account that came or went takes its home, its group or its password along: these may be half done where it
+        // shows as before.
+        if before.get("exists") != put.get("exists") {
+            return Vec::new();
         }
-        .lines()
+        let mut fields = vec!["uid", "home", "shell", "comment"];
+        // What the probe is not asked for by now, or not in this form, can't be waited for.
+        if same_form(self.group.as_deref(), before.get("group")) {
+            fields.push("group");
+        }
+        if self.with_groups() {
+            fields.push("groups");
+        }
+        Wanted::default()
+            .matching(before, &["exists"])
+            .matching_put(before, put, &fields)
+            .lines()
+    }
+
+    fn spares(&self) -> Option<ClaimKind> {
+        Some(ClaimKind::Group)
     }
 
     fn describe(&self, found: &Attributes) -> String {
@@ -224,9 +255,13 @@ for database in passwd shadow group gshadow; do
     FILENAME ~ /group$|gshadow$/ && index("," $4 ",", "," ENVIRON["name"] ",") { print }' \
     "/etc/$database" >"$hf_before/$database" || hf_die "cannot write $hf_before/$database"
 done
-hf_stat_one "${home:-/nonexistent}"
+if [ -z "$home" ]; then
+  home=$(useradd -D 2>/dev/null | sed -n 's/^HOME=//p')
+  home=${home:-/home}/$name
+fi
+hf_stat_one "$home"
 hf_digest_one "$hf_before/passwd"
-printf '%s\n' "home $hf_type" "passwd $hf_digest" >"$hf_before/meta" || hf_die "cannot write $hf_before/meta"
+printf '%s\n' "home $hf_type" "home_at $home" "passwd $hf_digest" >"$hf_before/meta" || hf_die "cannot write $hf_before/meta"
 "#;
 
 const LIBRARY: &str = r#"
@@ -258,13 +293,27 @@ remove() {
   hf_have userdel || hf_die "the host has no userdel"
   busy=$(ps -u "$name" -o pid= 2>/dev/null | tr '\n' ' ')
   [ -z "$busy" ] || hf_die "user $name has running processes: $busy; stop them first"
+  userdel -- "$name" || hf_die "userdel $name failed"
+}
+# userdel takes a group of the same name along; one that was there before comes back. It leaves the group that useradd made
+# if that is not the account's own any more.
+group_back() {
+  if [ -e "$hf_before/own_group" ] && account group "$name"; then
+    case " ${spared:-} " in
+    *" $name "*) return 0 ;;
+    esac
+    hf_forget
+    hf_one group hf_group_many "$name"
+    if [ -n "${hf_found##*:}" ] || ! groupdel -- "$name"; then
+      hf_left "group $name is kept: there is somebody in it"
+    fi
+    return 0
+  fi
   own_group=
   if grep -e "^$name:" "$hf_before/group" >/dev/null 2>&1; then
     own_group=$(grep -e "^$name:" "$hf_before/group")
   fi
-  userdel -- "$name" || hf_die "userdel $name failed"
-  # userdel takes a group of the same name along; one that was there before comes back.
-  if [ "$1" = keep-group ] && [ -n "$own_group" ] && ! account group "$name"; then
+  if [ -n "$own_group" ] && ! account group "$name"; then
     gid=${own_group#*:*:}
     groupadd -g "${gid%%:*}" -- "$name" || hf_die "cannot put group $name back"
   fi
@@ -290,6 +339,7 @@ else
   ! has home || set -- "$@" -d "$home"
   ! has shell || set -- "$@" -s "$shell"
   ! has comment || set -- "$@" -c "$comment"
+  if ! account group "$name"; then { :; } >"$hf_before/own_group" || hf_die "cannot write in $hf_before"; fi
   useradd "$@" -- "$name" || hf_die "useradd $name failed"
 fi
 "#;
@@ -298,22 +348,17 @@ const APPLY_ABSENT: &str = r#"
 if account passwd "$name"; then remove; fi
 "#;
 
-// The home that useradd made goes if nothing but the skeleton is in it.
+// The home that useradd made goes if nothing but the skeleton is in it; one that was there before stays. An undo that was cut
+// off goes on from wherever it came to.
 const UNDO_CREATE: &str = r#"
-account passwd "$name" || exit 0
 hf_meta home; was_home=$hf_value
-if hf_have getent; then
-  line=$(getent passwd "$name")
-else
-  line=$(grep -e "^$name:" /etc/passwd)
-fi
-line=${line%:*}
-home=${line##*:}
-remove keep-group
+hf_meta home_at; home=$hf_value
+if account passwd "$name"; then remove; fi
+group_back
 spool=/var/mail/$name
 [ ! -f "$spool" ] || [ -s "$spool" ] || rm -f "$spool"
 hf_stat_one "$home"
-if [ "$hf_type" = directory ] && [ "$was_home" != directory ]; then
+if [ "$hf_type,$was_home" = directory,absent ]; then
   if hf_empty "$home"; then
     rmdir "$home" || hf_left "home $home is kept: it could not be removed"
   elif diff -r /etc/skel "$home" >/dev/null 2>&1; then
@@ -324,18 +369,46 @@ if [ "$hf_type" = directory ] && [ "$was_home" != directory ]; then
 fi
 "#;
 
+// What a person set since stays.
+const UNDO_CHANGE: &str = r#"
+if account passwd "$name"; then
+  shown=$(hf_attr() { hf_say "$1 $2"; }; hf_probe_user "$name" "$with_groups" "$form")
+  for key in uid group groups home shell comment; do
+    has "$key" || continue
+    eval "was=\$$key put=\$put_$key"
+    now=
+    case "$hf_nl$shown$hf_nl" in
+    *"$hf_nl$key "*)
+      now=$hf_nl$shown$hf_nl
+      now=${now#*"$hf_nl$key "}
+      now=${now%%"$hf_nl"*}
+      ;;
+    esac
+    [ "$now" != "$put" ] || [ "$now" = "$was" ] || continue
+    given=${given%%" $key "*}" "${given#*" $key "}
+    [ "$now" = "$was" ] || hf_left "the $key of user $name is $now, which others set: it is kept; it was $was before"
+  done
+  change
+else
+  hf_left "user $name is gone, which others removed: it is not made again"
+fi
+"#;
+
 // The account with the numbers it had, so that its files are its own again; the home was never taken away. The
 // password's hash goes in by stdin.
 const UNDO_ABSENT: &str = r#"
-if ! account passwd "$name"; then
+if account passwd "$name" && [ ! -e "$hf_before/making" ]; then
+  hf_left "user $name is there again, made by others: it is kept"
+else
   [ -r "$hf_before/passwd" ] || hf_die "what was there before is lost: $hf_before/passwd"
   IFS=: read -r _ _ _ gid _ <"$hf_before/passwd"
   if ! account group "$group"; then
     groupadd -o -g "$gid" -- "$group" || hf_die "cannot put group $group back"
   fi
+  { :; } >"$hf_before/making" || hf_die "cannot write in $hf_before"
   set -- -M -N -o -u "$uid" -g "$gid" -d "$home" -s "$shell" -c "$comment"
   [ -z "$groups" ] || set -- "$@" -G "$groups"
-  useradd "$@" -- "$name" || hf_die "useradd $name failed"
+  account passwd "$name" || useradd "$@" -- "$name" || hf_die "useradd $name failed"
   if [ -s "$hf_before/shadow" ]; then
     IFS=: read -r _ hash changed least most warn inactive expires _ <"$hf_before/shadow"
     (umask 077; hf_say "$name:$hash" >"$hf_before/hash") && chpasswd -e <"$hf_before/hash" ||
