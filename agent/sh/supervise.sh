@@ -243,9 +243,9 @@ hf_drain() {
 # words. Fails if there is nothing.
 hf_keep_output() {
   [ -s "$1/head" ] || return 1
-  cat "$1/head" "$1/tail.old" "$1/tail.new" 2>/dev/null | tail -c 4096 >"$2" || return 1
-  set -- "$1" "$2" "$(wc -c <"$1/head")"
-  if [ -s "$1/tail.new" ] || [ -s "$1/tail.old" ] || [ "$3" -gt 4096 ]; then
+  # One byte more tells whether there is more: a trickle fills head and tail with little.
+  cat "$1/head" "$1/tail.old" "$1/tail.new" 2>/dev/null | tail -c 4097 >"$2" || return 1
+  if [ "$(wc -c <"$2")" -gt 4096 ]; then
     {
       dd if="$1/head" bs=1024 count=1 2>/dev/null
       hf_say "${hf_nl}[...]"

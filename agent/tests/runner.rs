@@ -654,6 +654,21 @@ fn a_background_child_that_holds_the_pipe_neither_delays_the_job_nor_dies_of_it(
     });
 }
 
+// REVIEW U, "Texts to better": what a slow step said was kept twice over.
+#[test]
+fn a_trickle_of_output_is_kept_once_and_whole() {
+    under_every_shell(|shell| {
+        let host = Host::new(shell);
+        // More reads than the head takes, and few bytes.
+        let job = Job::of(&["n=0; while [ $n -lt 30 ]; do n=$((n + 1)); echo line $n; sleep 0.02; done"]);
+        let reply = host.start("a1", &job);
+        assert_eq!(reply.end(), Some((JobEnd::Completed, "-")), "{shell}: {reply:?}");
+        let lines: String = (1..=30).map(|n| format!("line {n}\n")).collect();
+        let output = String::from_utf8_lossy(reply.output(1).expect("there was output")).into_owned();
+        assert_eq!(output, lines, "{shell}");
+    });
+}
+
 #[test]
 fn a_hundred_megabytes_of_output_stay_bounded() {
     let host = Host::new("dash");
