@@ -105,6 +105,9 @@ pub async fn dispatch(cli: &Cli) -> CliResult<i32> {
         Command::Completions(args) => {
             let mut script = Vec::new();
             clap_complete::generate(args.shell, &mut Cli::command(), "holdfast", &mut script);
+            if args.shell == clap_complete::Shell::Bash {
+                script.extend(include_bytes!("complete_hosts.bash"));
+            }
             crate::view::terminal::data(&String::from_utf8_lossy(&script));
             Ok(0)
         }
@@ -182,7 +185,10 @@ fn fleet(project: &Project, global: &Global) -> Fleet {
             "holdfast: {wanted} hosts at a time need more open files than the system allows; working on {room}"
         ));
     }
-    Fleet::new(context, wanted.min(room)).heeding(global.cancel.clone())
+    let names = project.inventory.hosts().iter().map(|host| host.name.clone());
+    Fleet::new(context, wanted.min(room))
+        .heeding(global.cancel.clone())
+        .knowing(names.collect())
 }
 
 /// With `-v`: what went over the network, and what this program took.
