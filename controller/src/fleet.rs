@@ -7,6 +7,7 @@ use crate::transport::{Context, Session, Target, Traffic, TransportError, Via, c
 use holdfast_inventory::HostName;
 use holdfast_plan::backoff::connect_pause_ms;
 use holdfast_plan::run::CONNECT_RETRIES;
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -20,6 +21,8 @@ pub struct Fleet {
     traffic: Arc<Mutex<Traffic>>,
     forks: usize,
     cancel: Cancel,
+    /// The hosts of the inventory.
+    names: Arc<BTreeSet<HostName>>,
 }
 
 impl Fleet {
@@ -30,7 +33,19 @@ impl Fleet {
             traffic: Arc::default(),
             forks,
             cancel: Cancel::default(),
+            names: Arc::default(),
         }
+    }
+
+    /// Tells it which hosts the inventory has.
+    pub fn knowing(self, names: BTreeSet<HostName>) -> Self {
+        let names = Arc::new(names);
+        Self { names, ..self }
+    }
+
+    /// Tells whether a name is that of a host no more: the inventory is known and does not have it.
+    pub fn is_gone(&self, host: &HostName) -> bool {
+        !self.names.is_empty() && !self.names.contains(host)
     }
 
     /// Makes it heed what stops the command.
@@ -72,7 +87,10 @@ impl Fleet {
         let mut tries = 0;
         loop {
             let error = match open().await {
-                Ok(session) => return Ok(session),
+                Ok(session) => {
+                    tracing::info!(host = %target.name, address = %target.address, "reached");
+                    return Ok(session);
+                }
                 Err(error) => error,
             };
             tries += 1;

@@ -36,6 +36,12 @@ pub struct Known {
     pub machine: Option<MachineId>,
     /// Whether it had it before this observation: a name that is new claims only.
     pub was_bound: bool,
+    /// As which user of the host it was last seen, before this observation.
+    pub was_user: Option<String>,
+    /// The name that it had until now, and that the inventory has no more.
+    pub renamed_from: Option<HostName>,
+    /// Jobs of earlier runs that this observation recorded.
+    pub recorded: Vec<AttemptId>,
     /// Its ledger, with all that its jobs said.
     pub ledger: Ledger,
     /// Why the machine is held.
@@ -138,7 +144,9 @@ async fn observe_host(
     let mut machine = known.as_ref().and_then(|known| known.machine.clone());
     let was_bound = machine.is_some();
     let mut held = known.as_ref().and_then(|known| known.held.clone());
-    let facts_digest = known.and_then(|known| known.facts_digest);
+    let (was_facts, facts_digest) = known.map_or((None, None), |known| (known.facts, known.facts_digest));
+    let was_user = was_facts.and_then(|facts| facts.get("user").map(str::to_owned));
+    let (mut renamed_from, mut recorded) = (None, Vec::new());
     let mut ledger = ledger_of(store, machine.as_ref()).await?;
     let mut session = match fleet.reach(target).await {
         Ok(session) => session,
@@ -170,13 +178,17 @@ async fn observe_host(
         if machine.is_none()
             && let Some(found) = &observation.machine
         {
-            // An id that nobody has yet: an apply that was killed before it could say so, or another controller.
+            // An id that nobody has yet (an apply that was killed before it could say so, or another controller), or
+            // that of a host which the inventory has under another name now.
             if let Some(other) = bound.get(found).filter(|other| *other != host) {
-                break Err(Unobserved::Host(Outcome::Held {
-                    why: format!(
-                        "this is the machine of host `{other}`: two names for one host; remove one of them from the inventory"
-                    ),
-                }));
+                if !fleet.is_gone(other) {
+                    break Err(Unobserved::Host(Outcome::Held {
+                        why: format!(
+                            "this is the machine of host `{other}`: two names for one host; remove one of them from the inventory"
+                        ),
+                    }));
+                }
+                renamed_from = Some(other.clone());
             }
             let event = Event::MachineSeen {
                 machine: found.clone(),
@@ -187,8 +199,10 @@ async fn observe_host(
             }
             machine = Some(found.clone());
         }
-        if let Err(error) = record(store, machine.as_ref(), facts_digest.as_deref(), open, &observation).await {
-            break Err(Unobserved::Store(error));
+        let told = |attempt: &AttemptId| tells(fleet, &observation, machine.as_ref(), open, attempt);
+        match record(store, machine.as_ref(), facts_digest.as_deref(), told, &observation).await {
+            Ok(jobs) => recorded.extend(jobs),
+            Err(error) => break Err(Unobserved::Store(error)),
         }
         ledger = match ledger_of(store, machine.as_ref()).await {
             Ok(ledger) => ledger,
@@ -203,12 +217,16 @@ async fn observe_host(
     };
     fleet.close(session).await;
     let mut observation = result?;
+    tracing::info!(%host, resources = observation.resources.len(), jobs = observation.jobs.len(), rounds, "observed");
     let held = hold_another(store, host, machine.as_ref(), held, &observation).await?;
     let (ended, unbegun) = set_aside(store, &mut observation).await.map_err(Unobserved::Store)?;
     Ok(Known {
         observation,
         machine,
         was_bound,
+        was_user,
+        renamed_from,
+        recorded,
         ledger,
         held,
         ended,
@@ -384,21 +402,24 @@ pub async fn ask(
 /// Facts that differ at every observation and say nothing about the host having changed.
 const VOLATILE_FACTS: [&str; 4] = ["uptime", "loadavg", "memory_free_kib", "boot_id"];
 
-/// Records what is new: the machine, its facts, and what its jobs say. An observation without change is no event.
+/// Records what is new: the machine, its facts, and what its jobs say. An observation without change is no event. Gives the
+/// jobs whose end was recorded; `told` tells of which of them the host may tell.
 async fn record(
     store: &Store,
     machine: Option<&MachineId>,
     known_digest: Option<&str>,
-    open: &OpenJobs,
+    told: impl Fn(&AttemptId) -> bool,
     observation: &Observation,
-) -> Result<(), StoreError> {
+) -> Result<Vec<AttemptId>, StoreError> {
     let host = &observation.host;
-    let mut events = Vec::new();
+    let (mut events, mut ended) = (Vec::new(), Vec::new());
     let mut facts = observation.facts.clone();
     facts.0.retain(|key, _| !VOLATILE_FACTS.contains(&key.as_str()));
     let lines: String = facts.0.iter().map(|(key, value)| format!("{key} {value}\n")).collect();
     let facts_digest = sha256_hex(lines.as_bytes());
-    if known_digest != Some(facts_digest.as_str()) {
+    // What another system, or another user's state folder, says is not said of the machine that is known.
+    let of_known = machine.is_none() || observation.machine.as_ref() == machine;
+    if of_known && known_digest != Some(facts_digest.as_str()) {
         events.push(Event::HostObserved {
             host: host.clone(),
             machine: observation.machine.clone(),
@@ -407,28 +428,34 @@ async fn record(
         });
     }
     if let Some(machine) = machine {
-        for job in observation
-            .jobs
-            .iter()
-            .filter(|job| tells(observation, machine, open, job))
-        {
+        let begun = |job: &&JobReport| !matches!(job.state, JobState::Unstarted | JobState::Untransferred);
+        for job in observation.jobs.iter().filter(begun).filter(|job| told(&job.attempt)) {
             events.extend(job_events(machine, job));
+            if job.state != JobState::Running {
+                ended.push(job.attempt.clone());
+            }
         }
     }
     if !events.is_empty() {
         store.append(now(), events).await?;
     }
-    Ok(())
+    Ok(ended)
 }
 
-/// Tells whether what an observation says of a job counts: it began, its end is not recorded yet, and it was sent to this
-/// host and to the machine that answers. A host may have read the id of another one's job somewhere.
-fn tells(observation: &Observation, machine: &MachineId, open: &OpenJobs, job: &JobReport) -> bool {
-    let begun = !matches!(job.state, JobState::Unstarted | JobState::Untransferred);
+/// Tells whether what an observation says of a job counts: its end is not recorded yet, and it was sent to this host (under
+/// this name, or under one that is gone) and to the machine that answers. A host may have read the id of another one's job
+/// somewhere.
+fn tells(
+    fleet: &Fleet,
+    observation: &Observation,
+    machine: Option<&MachineId>,
+    open: &OpenJobs,
+    attempt: &AttemptId,
+) -> bool {
     let ours = open
-        .get(&job.attempt)
-        .is_some_and(|(host, of)| *host == observation.host && of == machine);
-    begun && ours && observation.machine.as_ref() == Some(machine)
+        .get(attempt)
+        .is_some_and(|(host, of)| Some(of) == machine && (*host == observation.host || fleet.is_gone(host)));
+    ours && observation.machine.as_ref() == machine
 }
 
 /// The events that a job's report stands for; a job that still runs has not ended.

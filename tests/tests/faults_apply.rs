@@ -63,7 +63,7 @@ const CASES: [Case; 9] = [
         spoil: "touch /srv/idle",
         mend: None,
         counted: ("failed", "not_converged"),
-        message: "script.idle: ended well, but the host does not show: check passed",
+        message: "script.idle: apply ended well, but its check still fails",
         hint: "the step does not do what its probe looks for, or something changes it back: mend one of them",
     },
     Case {

@@ -258,6 +258,9 @@ pub struct HostPlan {
     pub fingerprint: Vec<String>,
     /// Within how many seconds a guarded change has to be confirmed over a new connection.
     pub confirm_s: u64,
+    /// What a person should know of the host as a whole.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<Note>,
     /// What stands in the way on this host; nothing is applied while this is not empty.
     pub refusals: Vec<Refusal>,
 }

@@ -53,6 +53,16 @@ id! {
     LifeId
 }
 
+/// Letters of a run's id that are shown: enough to tell a project's runs apart, and `runs show` takes any beginning.
+const RUN_LETTERS: usize = 8;
+
+impl RunId {
+    /// Shows the beginning of the id, for people.
+    pub fn short(&self) -> String {
+        self.0.chars().take(RUN_LETTERS).collect()
+    }
+}
+
 impl LifeId {
     /// Names the life that a step of an attempt begins. An attempt runs at most once on a host, so no two lives have
     /// one name, and the host can make it of what it knows.

@@ -205,6 +205,23 @@ pub enum StepStatus {
     },
 }
 
+impl StepStatus {
+    /// Gives its word for people.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Unchanged => "ok",
+            Self::Changed | Self::Left { .. } => "changed",
+            Self::Begun => "not ended",
+            Self::TimedOut { .. } => "timed out",
+            Self::NotReady => "not ready",
+            Self::Reverted { .. } => "reverted",
+            Self::Failed { .. } | Self::NotConverged { .. } | Self::NotCaptured { .. } | Self::BeforeLost { .. } => {
+                "failed"
+            }
+        }
+    }
+}
+
 /// Everything a job has told so far.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JobReport {

@@ -472,6 +472,9 @@ impl FailureKind {
             Self::DiskFull { code } => format!("no space left on the host (ended with code {code})"),
             Self::ReadOnly { code } => format!("a file system is mounted read-only (ended with code {code})"),
             Self::Signal { name } => format!("ended by signal {name}"),
+            Self::NotConverged { missing } if missing.iter().any(|line| line == "check passed") => {
+                "apply ended well, but its check still fails".to_owned()
+            }
             Self::NotConverged { missing } => {
                 format!("ended well, but the host does not show: {}", missing.join("; "))
             }

@@ -44,6 +44,8 @@ pub struct PlanInput<'a> {
     pub ledger: &'a Ledger,
     /// The machine that was behind this host's name when it was last observed, as the store knows it.
     pub machine: Option<&'a MachineId>,
+    /// As which user of the host that machine was last seen: where nothing else is said, its state folder is that user's.
+    pub was_user: Option<&'a str>,
     /// Why the machine is held, if it is.
     pub held: Option<&'a HoldReason>,
     /// What the host said, without the jobs that are recorded already: any job left makes the plan refuse.
@@ -245,8 +247,19 @@ impl<'a> Draft<'a> {
     /// Looks at what concerns the host as a whole.
     fn refuse_host(&mut self) {
         let seen = self.input.observation;
-        match (self.input.machine, &seen.machine) {
-            (Some(known), Some(found)) if known != found => {
+        let now = seen.facts.get("user");
+        let moved = self.input.was_user.filter(|was| now.is_some_and(|now| now != *was));
+        match (self.input.machine, &seen.machine, moved) {
+            (Some(known), found, Some(was)) if found.as_ref() != Some(known) => {
+                let message = format!(
+                    "steps run as {} here, and ran as {was} before, whose state folder has the machine id {known} and what \
+                     was there before: `become` or `user` of the host changed; set it back, or set `state_dir` to that \
+                     folder if it may be used",
+                    now.unwrap_or_default()
+                );
+                self.refuse_all(message);
+            }
+            (Some(known), Some(found), _) if known != found => {
                 let message = format!(
                     "machine {found} answers under this name, and it was {known}: re-imaged, or two names for one \
                      host; if it was re-imaged, `holdfast resolve {} accept` begins anew, else check its `address`",
@@ -254,7 +267,7 @@ impl<'a> Draft<'a> {
                 );
                 self.refuse_all(message);
             }
-            (Some(known), None) => {
+            (Some(known), None, _) => {
                 let message = format!(
                     "the host has no machine id any more, and it was {known}: re-imaged, or its state_dir was \
                      removed; `holdfast resolve {} accept` begins anew",
@@ -262,7 +275,7 @@ impl<'a> Draft<'a> {
                 );
                 self.refuse_all(message);
             }
-            (Some(_), Some(_)) | (None, _) => {}
+            (Some(_), Some(_), _) | (None, _, _) => {}
         }
         // That another machine answers was said above.
         let why = self
@@ -539,6 +552,7 @@ impl<'a> Draft<'a> {
             changes: self.changes,
             fingerprint: Vec::new(),
             confirm_s: self.input.confirm_s,
+            notes: Vec::new(),
             refusals: self.refusals,
         };
         plan.fingerprint = crate::job::planned(&plan)

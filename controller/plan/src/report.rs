@@ -5,8 +5,9 @@ use crate::change::{Action, Plan};
 use crate::event::{Event, RunKind};
 use crate::exit_code::ExitCode;
 use crate::ids::{AttemptId, RunId};
-use crate::observation::{StepReport, StepStatus};
+use crate::observation::{JobReport, StepReport, StepStatus};
 use crate::outcome::{Outcome, Tally};
+use crate::run::outcome_of;
 use holdfast_inventory::HostName;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -24,13 +25,30 @@ pub struct Report {
     /// Whether the run ended (else it is going on, or its controller died).
     pub ended: bool,
     attempts: BTreeMap<AttemptId, Job>,
+    /// Whether each step is kept: a run of many hosts has no use for them while it goes on.
+    detailed: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Job {
     host: HostName,
-    addresses: BTreeMap<u32, Address>,
+    steps: BTreeMap<u32, (Address, Action)>,
     reported: BTreeSet<u32>,
+}
+
+/// What came of one step.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StepRow {
+    /// Its number in the job, from 1.
+    pub index: u32,
+    /// Which resource.
+    pub address: Address,
+    /// What was to be done.
+    pub action: Action,
+    /// How it went.
+    pub status: StepStatus,
+    /// How long it took, in whole seconds.
+    pub seconds: u64,
 }
 
 /// What came of a run on one host: resources counted as `ok changed failed skipped`.
@@ -50,6 +68,10 @@ pub struct HostReport {
     pub last_words: Option<(Address, Vec<u8>)>,
     /// What steps left where it was.
     pub left: Vec<(Address, String)>,
+    /// The steps that were reported, in the order of their reports; only of a [detailed](Report::detailed) report.
+    pub steps: Vec<StepRow>,
+    /// Whether the outcome was not known when the run ended, and was told by a later command.
+    pub learned: bool,
 }
 
 impl Report {
@@ -62,6 +84,15 @@ impl Report {
         report
     }
 
+    /// Begins a report that keeps each step.
+    pub fn detailed() -> Self {
+        let detailed = true;
+        Self {
+            detailed,
+            ..Self::default()
+        }
+    }
+
     /// Takes one more event.
     pub fn apply(&mut self, event: &Event) {
         match event {
@@ -71,14 +102,12 @@ impl Report {
                 self.hosts = hosts.iter().map(|host| (host.clone(), HostReport::default())).collect();
             }
             Event::AttemptIntended(intent) if self.is_ours(&intent.run) => {
-                let addresses = intent
-                    .steps
-                    .iter()
-                    .map(|step| (step.index, step.address.clone()))
-                    .collect();
+                let steps = intent.steps.iter();
                 let job = Job {
                     host: intent.host.clone(),
-                    addresses,
+                    steps: steps
+                        .map(|step| (step.index, (step.address.clone(), step.action)))
+                        .collect(),
                     reported: BTreeSet::new(),
                 };
                 self.attempts.entry(intent.attempt.clone()).or_insert(job);
@@ -120,13 +149,22 @@ impl Report {
         let Some(job) = self.attempts.get_mut(attempt) else {
             return;
         };
-        let Some(address) = job.addresses.get(&report.index) else {
+        let Some((address, action)) = job.steps.get(&report.index) else {
             return;
         };
         let row = self.hosts.entry(job.host.clone()).or_default();
         // A journal is read from its start at every attach.
         if !job.reported.insert(report.index) {
             return;
+        }
+        if self.detailed {
+            row.steps.push(StepRow {
+                index: report.index,
+                address: address.clone(),
+                action: *action,
+                status: report.status.clone(),
+                seconds: report.seconds,
+            });
         }
         match &report.status {
             StepStatus::Unchanged => row.ok += 1,
@@ -155,22 +193,39 @@ impl Report {
             return;
         }
         let steps = attempt.and_then(|attempt| self.attempts.get(attempt));
-        let steps = steps.map_or(0, |job| u32::try_from(job.addresses.len()).unwrap_or(u32::MAX));
+        let steps = steps.map_or(0, |job| u32::try_from(job.steps.len()).unwrap_or(u32::MAX));
         row.skipped = steps.saturating_sub(row.ok + row.changed + row.failed);
-        let mut result = result.clone();
-        // The run knows steps by number only; the one that failed is known here.
-        if let Outcome::Failed { address, .. } | Outcome::TimedOut { address, .. } = &mut result
-            && address.is_none()
-        {
-            *address = row.last_words.as_ref().map(|(address, _)| address.clone());
-        }
+        let result = with_address(result, row);
         self.tally.count(&result);
         row.outcome = Some(result);
+    }
+
+    /// Takes how a job ended that was told by a later command: of a host whose end this run does not know.
+    pub fn learn(&mut self, job: &JobReport) {
+        let Some(known) = self.attempts.get(&job.attempt) else {
+            return;
+        };
+        let (host, steps) = (known.host.clone(), known.steps.len());
+        let row = self.hosts.entry(host).or_default();
+        if !matches!(row.outcome, None | Some(Outcome::Unknown { .. })) {
+            return;
+        }
+        let (outcome, _) = outcome_of(job);
+        row.outcome = Some(with_address(&outcome, row));
+        row.skipped = u32::try_from(steps)
+            .unwrap_or(u32::MAX)
+            .saturating_sub(row.ok + row.changed + row.failed);
+        row.learned = true;
+        self.count();
     }
 
     /// Leaves out all hosts but these, also from the counts.
     pub fn keep_only(&mut self, hosts: &BTreeSet<HostName>) {
         self.hosts.retain(|host, _| hosts.contains(host));
+        self.count();
+    }
+
+    fn count(&mut self) {
         self.tally = Tally::default();
         for outcome in self.hosts.values().filter_map(|row| row.outcome.as_ref()) {
             self.tally.count(outcome);
@@ -181,6 +236,17 @@ impl Report {
     pub fn exit_code(&self) -> ExitCode {
         exit_code(&self.tally)
     }
+}
+
+/// The run knows steps by number only; the one that failed is known here.
+fn with_address(outcome: &Outcome, row: &HostReport) -> Outcome {
+    let mut outcome = outcome.clone();
+    if let Outcome::Failed { address, .. } | Outcome::TimedOut { address, .. } = &mut outcome
+        && address.is_none()
+    {
+        *address = row.last_words.as_ref().map(|(address, _)| address.clone());
+    }
+    outcome
 }
 
 /// Gives the exit code for how the hosts of a run ended.

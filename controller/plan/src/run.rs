@@ -25,6 +25,7 @@ mod tests;
 mod verdict;
 
 pub use state::Run;
+pub(crate) use verdict::outcome_of;
 
 use crate::ids::AttemptId;
 use crate::observation::JobReport;

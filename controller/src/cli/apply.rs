@@ -17,6 +17,12 @@ use std::path::Path;
 
 /// Runs the command.
 pub async fn run(global: &Global, args: &ApplyArgs) -> CliResult<i32> {
+    if args.check {
+        return Err(CliError::hinted(
+            "`apply` changes hosts, and has no dry run",
+            "`holdfast plan` shows what would change, and writes nothing on any host",
+        ));
+    }
     let project = Project::load(
         global,
         if args.plan.is_some() {

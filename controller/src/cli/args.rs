@@ -63,7 +63,7 @@ pub struct Global {
     /// Print one JSON document (or one JSON line per event while streaming) on stdout.
     #[arg(long, global = true, help_heading = "Global options")]
     pub json: bool,
-    /// Say more: traffic, round trips and forks (-v), the program's own log (-vv).
+    /// Say more: traffic, round trips and forks (-v), what is done with each host (-vv), the log in full (-vvv).
     #[arg(short, long, action = clap::ArgAction::Count, global = true, help_heading = "Global options")]
     pub verbose: u8,
     /// What stops the command: no flag, but given to every command like one.
@@ -110,9 +110,17 @@ pub enum Command {
     )]
     Run(RunArgs),
     /// Say what shall become of a resource that is stuck, or of a machine that is held.
-    #[command(
-        after_help = "Examples:\n  holdfast resolve web01 file./etc/motd retry\n  holdfast resolve web01 file./etc/motd skip --because 'removed by hand'\n  holdfast resolve web01 accept   the host was re-imaged: begin anew\n  holdfast resolve web01 drop-job   take off a job that another controller left there"
-    )]
+    #[command(after_help = "Of a resource (HOST ADDRESS WORD):
+  retry    try again what failed: the next plan takes it up
+  skip     drop it from the ledger and leave it on the host as it is; a blueprint that still declares it has it again at
+           the next plan, as something that was there before
+  accept   what is on the host now counts as applied
+  taint    undo it and make it anew at the next apply
+Of a machine (HOST WORD):
+  accept     let a held machine go on; one that was re-imaged begins anew, and nothing of its old ledger is undone
+  drop-job   take off a job that another controller left there
+
+Examples:\n  holdfast resolve web01 file./etc/motd retry\n  holdfast resolve web01 file./etc/motd skip --because 'removed by hand'\n  holdfast resolve web01 accept   the host was re-imaged: begin anew\n  holdfast resolve web01 drop-job   take off a job that another controller left there")]
     Resolve(ResolveArgs),
     /// Break the lease of a controller that is gone for good.
     #[command(after_help = "Example:\n  holdfast unlock web01")]
@@ -203,6 +211,9 @@ pub struct ApplyArgs {
     /// Do not ask.
     #[arg(short, long)]
     pub yes: bool,
+    /// What other tools call a plan.
+    #[arg(long, hide = true, alias = "dry-run", conflicts_with = "yes")]
+    pub check: bool,
     /// Start no further host once this many failed.
     #[arg(long, value_name = "N")]
     pub max_failures: Option<u32>,

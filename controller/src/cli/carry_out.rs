@@ -72,7 +72,7 @@ pub async fn plan_and_run(
 /// Follows the jobs that an earlier run left running, so that the plan is made of what they did.
 async fn follow_running(store: &Store, fleet: &Fleet, wanted: &Wanted, planned: &Planned) -> CliResult<bool> {
     let mut hosts = HashMap::new();
-    let mut tasks = Vec::new();
+    let (mut tasks, mut followed) = (Vec::new(), Vec::new());
     for target in &wanted.targets {
         let Some(known) = planned.known.get(&target.name) else {
             continue;
@@ -97,6 +97,7 @@ async fn follow_running(store: &Store, fleet: &Fleet, wanted: &Wanted, planned: 
                     assignment: Assignment::Collect(limit),
                 },
             );
+            followed.push((target.name.clone(), job.attempt.clone()));
             tasks.push(HostTask {
                 host: target.name.clone(),
                 work: Work::Collect {
@@ -129,6 +130,7 @@ async fn follow_running(store: &Store, fleet: &Fleet, wanted: &Wanted, planned: 
     execute(execution, RunSpec { hosts: tasks, limits }, started)
         .await
         .map_err(|error| store_error(&error))?;
+    planning::tell_recorded(store, followed.iter().map(|(host, attempt)| (host, attempt))).await?;
     Ok(true)
 }
 
@@ -288,7 +290,13 @@ async fn settled_already(
         return Ok(Some(outcome.clone()));
     }
     if let Some(why) = held(store, planned, host).await? {
-        return Ok(Some(Outcome::Held { why: why.to_string() }));
+        // The plan says it in full, with what to do.
+        let refused = plan_of(planned, host).and_then(|plan| plan.refusals.iter().find(|one| one.address.is_none()));
+        let why = match (&why, refused) {
+            (HoldReason::MachineDiffers { .. }, Some(refusal)) => refusal.message.clone(),
+            _ => why.to_string(),
+        };
+        return Ok(Some(Outcome::Held { why }));
     }
     outdated(store, planned, host).await
 }
@@ -496,7 +504,8 @@ fn unbegun_jobs(planned: &Planned, plan: &HostPlan, open: &[Attempt]) -> Vec<Att
     };
     for attempt in open {
         let machine = attempt.intent.as_ref().map(|intent| &intent.machine);
-        let sent_there = attempt.host == plan.host && machine.is_some() && machine == plan.machine.as_ref();
+        // Whatever its name was then.
+        let sent_there = machine.is_some() && machine == plan.machine.as_ref();
         if sent_there && !began(&attempt.attempt) && !void.contains(&attempt.attempt) {
             void.push(attempt.attempt.clone());
         }
@@ -574,17 +583,8 @@ async fn confirmed(hosts: usize, cancel: &Cancel) -> CliResult<bool> {
 
 fn tell(run: &RunId, report: &Report, told: &BTreeSet<HostName>, json: bool) {
     if json {
-        let hosts: Vec<_> = report
-            .hosts
-            .iter()
-            .map(|(host, row)| {
-                serde_json::json!({
-                    "host": host, "outcome": row.outcome, "message": row.outcome.as_ref().map(Outcome::message),
-                    "hint": row.outcome.as_ref().and_then(Outcome::hint), "ok": row.ok, "changed": row.changed,
-                    "failed": row.failed, "skipped": row.skipped,
-                })
-            })
-            .collect();
+        let hosts = report.hosts.iter();
+        let hosts: Vec<_> = hosts.map(|(host, row)| recap::document(host, row)).collect();
         data_line(&serde_json::json!({ "schema": 1, "run": run, "hosts": hosts, "recap": report.tally }).to_string());
         return;
     }

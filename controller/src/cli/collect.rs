@@ -9,7 +9,7 @@
 
 use crate::cli::args::{Global, PatternArgs};
 use crate::cli::error::{CliError, CliResult};
-use crate::cli::{agent, fleet, open_store, store_error, tell_traffic};
+use crate::cli::{agent, fleet, open_store, planning, store_error, tell_traffic};
 use crate::fleet::Fleet;
 use crate::link::Reply;
 use crate::load::{Project, Scope};
@@ -20,7 +20,7 @@ use crate::store::Store;
 use crate::transport::agent::AgentSession;
 use crate::transport::{Target, TransportError};
 use crate::view::fold::fold;
-use crate::view::terminal::{RED, data_line, note, paint};
+use crate::view::terminal::data_line;
 use holdfast_agent::program::Nonce;
 use holdfast_agent::reply::Decoder;
 use holdfast_agent::wire::{Report, ReportKind};
@@ -327,18 +327,23 @@ fn tell(taken: &[(HostName, Result<Taken, Missed>)], json: bool) {
         data_line(&serde_json::json!({ "schema": 1, "collected": rows }).to_string());
         return;
     }
-    for block in fold(taken.iter().map(|(host, result)| (host.clone(), line(result)))) {
+    let lines = taken
+        .iter()
+        .filter_map(|(host, result)| Some((host.clone(), line(result)?)));
+    for block in fold(lines) {
         data_line(&format!("{}: {}", block.title(), block.text));
     }
+    let missed = taken.iter().filter_map(|(host, result)| match result {
+        Err(Missed::Host(error)) => Some((host.clone(), outcomes::unreachable(error))),
+        _ => None,
+    });
+    planning::tell_cases("not collected:", &missed.collect::<Vec<_>>());
     for (host, result) in taken {
         if let Ok(Taken {
             unpushed: Some(error), ..
         }) = result
         {
             agent::tell_unpushed([(host, error)]);
-        }
-        if let Err(Missed::Host(error)) = result {
-            note(&format!("{} {host}: {}", paint(RED, "not collected:"), error.hint()));
         }
     }
 }
@@ -355,8 +360,9 @@ fn row(host: &HostName, result: &Result<Taken, Missed>) -> serde_json::Value {
     }
 }
 
-fn line(result: &Result<Taken, Missed>) -> String {
-    match result {
+/// What is told of a host that was asked.
+fn line(result: &Result<Taken, Missed>) -> Option<String> {
+    Some(match result {
         Ok(taken) => {
             let reports = if taken.recorded == 1 { "report" } else { "reports" };
             let mut line = format!("{} {reports} recorded", taken.recorded);
@@ -380,10 +386,9 @@ fn line(result: &Result<Taken, Missed>) -> String {
         Err(Missed::NoMachine) => {
             "an agent that this project did not install; `holdfast agent install` takes it over".to_owned()
         }
-        Err(Missed::Host(error)) => error.to_string(),
-        // Our own failure ends the command before anything is told.
-        Err(Missed::Store(_)) => String::new(),
-    }
+        // Those are told with what to do; our own failure ends the command before anything is told.
+        Err(Missed::Host(_) | Missed::Store(_)) => return None,
+    })
 }
 
 #[cfg(test)]

@@ -8,20 +8,21 @@ use crate::observe::{Known, observe};
 use crate::redact;
 use crate::store::Store;
 use crate::transport::Target;
-use crate::view::fold;
+use crate::view::fold::{self, Case};
+use crate::view::recap;
 use crate::view::sanitize::one_line;
 use crate::view::terminal::{DIM, RED, note, paint};
 use crate::view::words;
 use crate::{SystemIds, now};
 use holdfast_inventory::HostName;
-use holdfast_plan::change::{Action, Change, Plan, Reason};
+use holdfast_plan::change::{Action, Change, Note, Plan, Reason};
 use holdfast_plan::content::Blobs;
 use holdfast_plan::event::Event;
 use holdfast_plan::exit_code::ExitCode;
-use holdfast_plan::ids::PlanId;
+use holdfast_plan::ids::{AttemptId, PlanId};
 use holdfast_plan::ledger::{Ledger, LedgerEntry};
 use holdfast_plan::lifecycle::Phase;
-use holdfast_plan::observation::Attributes;
+use holdfast_plan::observation::{Attributes, StepStatus};
 use holdfast_plan::outcome::Outcome;
 use holdfast_plan::planner::{Mode, PlanInput, plan_host, refuse_shared_machines};
 use holdfast_plan::resource::DesiredResource;
@@ -104,6 +105,13 @@ pub async fn make(store: &Store, fleet: &Fleet, wanted: &Wanted) -> CliResult<Pl
             Err(outcome) => unobserved.push((host, outcome)),
         }
     }
+    tell_recorded(
+        store,
+        known
+            .iter()
+            .flat_map(|(host, found)| found.recorded.iter().map(move |job| (host, job))),
+    )
+    .await?;
     let mut blobs = wanted.blobs.clone();
     add_ledger_blobs(store, &known, &mut blobs).await?;
     let mut hosts = Vec::new();
@@ -114,6 +122,7 @@ pub async fn make(store: &Store, fleet: &Fleet, wanted: &Wanted) -> CliResult<Pl
             desired: wanted.desired.get(&target.name).map_or(&[], Vec::as_slice),
             ledger: &ledger,
             machine: found.machine.as_ref(),
+            was_user: found.was_user.as_deref(),
             held: found.held.as_ref(),
             observation: &found.observation,
             blobs: &blobs,
@@ -121,7 +130,13 @@ pub async fn make(store: &Store, fleet: &Fleet, wanted: &Wanted) -> CliResult<Pl
             login: Some(&target.user),
             confirm_s: target.confirm_timeout.as_secs().max(1),
         };
-        hosts.push(plan_host(&input));
+        let mut plan = plan_host(&input);
+        plan.notes.extend(found.renamed_from.as_ref().map(|was| {
+            Note::tells(format!(
+                "this machine was `{was}`, which the inventory has no more: its ledger goes on under this name"
+            ))
+        }));
+        hosts.push(plan);
     }
     let bound = known
         .iter()
@@ -146,6 +161,46 @@ pub async fn make(store: &Store, fleet: &Fleet, wanted: &Wanted) -> CliResult<Pl
         blobs,
         forks,
     })
+}
+
+/// Resources that are named of a recorded job, at most: a line that wraps tells less.
+const NAMED_MAX: usize = 4;
+
+/// Notes what became of jobs of earlier runs that was recorded only now.
+pub async fn tell_recorded(store: &Store, jobs: impl Iterator<Item = (&HostName, &AttemptId)>) -> CliResult<()> {
+    let mut texts = Vec::new();
+    for (host, job) in jobs {
+        let Some(attempt) = store.attempt(job).await.map_err(|error| store_error(&error))? else {
+            continue;
+        };
+        let name = |index: u32| {
+            let steps = attempt.intent.iter().flat_map(|intent| &intent.steps);
+            steps
+                .into_iter()
+                .find(|step| step.index == index)
+                .map(|step| step.address.to_string())
+        };
+        let done = attempt.steps.iter().filter(|step| step.status != StepStatus::Unchanged);
+        let mut done: Vec<String> = done
+            .filter_map(|step| Some(format!("{} {}", name(step.index)?, step.status.word())))
+            .collect();
+        if done.len() > NAMED_MAX {
+            let more = done.len() - (NAMED_MAX - 1);
+            done.truncate(NAMED_MAX - 1);
+            done.push(format!("{more} more"));
+        }
+        let done = if done.is_empty() {
+            "nothing changed".to_owned()
+        } else {
+            done.join(", ")
+        };
+        let run = attempt.run.short();
+        texts.push((host.clone(), format!("recorded from run {run}: {}", one_line(&done))));
+    }
+    for block in fold::fold(texts) {
+        note(&format!("{}: {}", block.title(), block.text));
+    }
+    Ok(())
 }
 
 /// Records what newly differs though no blueprint changed, and what is in order again. Seeing the same twice is no
@@ -225,20 +280,28 @@ pub fn counts(change: &Change) -> bool {
 
 /// Shows the hosts that could not be observed, equal ones folded.
 pub fn tell_unobserved(unobserved: &[(HostName, Outcome)]) {
-    let texts = unobserved.iter().map(|(host, outcome)| {
-        let mut text = one_line(&outcome.message());
-        if let Some(hint) = outcome.hint() {
-            text.push_str(&format!("\n    {}", paint(DIM, one_line(hint))));
-        }
-        (host.clone(), text)
+    tell_cases("not observed:", unobserved);
+}
+
+/// Shows hosts of which nothing is known, those in the same case in one block.
+pub fn tell_cases(what: &str, hosts: &[(HostName, Outcome)]) {
+    let cases = hosts.iter().map(|(host, outcome)| {
+        let text = |message: &str| match outcome.hint() {
+            Some(hint) => format!("{}\n    {}", one_line(message), paint(DIM, one_line(hint))),
+            None => one_line(message),
+        };
+        let case = match recap::case_of(host, outcome) {
+            Some((shape, message)) => Case {
+                shape,
+                text: text(&outcome.message()),
+                sample: text(&message),
+            },
+            None => Case::plain(text(&outcome.message())),
+        };
+        (host.clone(), case)
     });
-    for block in fold::fold(texts) {
-        note(&format!(
-            "{} {}: {}",
-            paint(RED, "not observed:"),
-            block.title(),
-            block.text
-        ));
+    for block in fold::fold_cases(cases) {
+        note(&format!("{} {}: {}", paint(RED, what), block.title(), block.text));
     }
 }
 

@@ -101,9 +101,31 @@ pub async fn run(global: &Global, args: &ResolveArgs) -> CliResult<i32> {
         how,
         by: login_name().unwrap_or_else(|| "unknown".to_owned()),
     };
+    let follows = follows(&event);
     store.append(now(), vec![event]).await.map_err(doing)?;
-    data_line(&format!("{said}: recorded; the next plan goes by it"));
+    data_line(&format!("{said}: recorded; {follows}"));
     Ok(0)
+}
+
+/// What follows from a decision.
+fn follows(event: &Event) -> &'static str {
+    let Event::Resolved { how, address, .. } = event else {
+        return "the next plan goes by it";
+    };
+    match how {
+        Resolution::Retry => "the next plan tries it again",
+        Resolution::Skip { .. } => {
+            "it is out of the ledger, and stays on the host as it is; if a blueprint still declares it, the next plan has \
+             it again, as something that was there before: take it out, or narrow it with `on`"
+        }
+        Resolution::Taint => "the next apply undoes it and makes it anew",
+        Resolution::Accept if address.is_some() => "what is on the host now counts as applied",
+        Resolution::Accept => "the machine is let go on",
+        Resolution::NewMachine => {
+            "the ledger of the machine before is void: nothing of it will be undone, and the next plan begins anew"
+        }
+        Resolution::JobDropped { .. } => "the next plan shows how the host is",
+    }
 }
 
 /// Takes the jobs of another controller off a host, under our own lease; one that runs is left alone.

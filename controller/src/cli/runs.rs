@@ -5,18 +5,17 @@ use crate::cli::error::{CliError, CliResult};
 use crate::cli::{open_store, store_error};
 use crate::load::{Project, Scope};
 use crate::redact;
-use crate::store::{RunView, Store, StoreError};
-use crate::view::recap;
+use crate::store::{Attempt, RunDetail, RunView, Store, StoreError};
 use crate::view::sanitize::one_line;
 use crate::view::terminal::{data, data_line};
 use crate::view::time::moment;
+use crate::view::{recap, run as view};
 use comfy_table::{Table, presets};
 use holdfast_inventory::HostName;
+use holdfast_plan::event::{Event, JobEnded};
+use holdfast_plan::observation::{JobReport, JobState, StepReport};
 use holdfast_plan::report::Report;
 use std::collections::BTreeSet;
-
-/// Letters of an id that are shown: enough to tell a project's runs apart, and `runs show` takes any beginning.
-const ID_LETTERS: usize = 8;
 
 /// Runs the command.
 pub async fn run(global: &Global, args: &RunsArgs) -> CliResult<i32> {
@@ -32,13 +31,16 @@ pub async fn run(global: &Global, args: &RunsArgs) -> CliResult<i32> {
             ));
         };
         let events = store.events_of_run(&found.run.run).await.map_err(doing)?;
-        let mut report = Report::fold(events.iter().map(|stored| &stored.record.event));
+        let mut report = report_of(&store, &found, events.iter().map(|stored| &stored.record.event)).await?;
         if let Some(limit) = &limit {
             report.keep_only(limit);
         }
         if global.json {
             let events: Vec<_> = events.iter().map(|stored| &stored.record).collect();
-            let mut document = serde_json::json!({ "schema": 1, "run": found.run.run, "events": events });
+            let mut document = serde_json::json!({
+                "schema": 1, "run": found.run.run, "hosts": view::document(&report), "recap": report.tally, "events": events,
+            });
+            view::with_words(&mut document);
             redact::document(&mut document);
             data_line(&document.to_string());
             return Ok(0);
@@ -47,14 +49,8 @@ pub async fn run(global: &Global, args: &RunsArgs) -> CliResult<i32> {
         data_line(&format!("command  {}", one_line(&found.run.command)));
         data_line(&format!("by       {}", one_line(&found.run.by)));
         data_line(&format!("started  {}", moment(found.run.started)));
-        data_line(&format!(
-            "ended    {}\n",
-            found
-                .run
-                .ended
-                .map_or_else(|| "not yet, or its controller was killed".to_owned(), moment)
-        ));
-        data(&recap::render(&report, &BTreeSet::new()));
+        data_line(&format!("ended    {}\n", ended(&found.run)));
+        data(&view::render(&report));
         return Ok(0);
     }
     let runs = latest(&store, args.number, limit.as_ref()).await.map_err(doing)?;
@@ -83,11 +79,73 @@ pub async fn run(global: &Global, args: &RunsArgs) -> CliResult<i32> {
             .recap
             .as_ref()
             .map_or_else(|| "has not ended".to_owned(), recap::fleet_line);
-        let id: String = run.run.as_str().chars().take(ID_LETTERS).collect();
-        table.add_row([id, moment(run.started), one_line(&run.command), ended]);
+        table.add_row([run.run.short(), moment(run.started), one_line(&run.command), ended]);
     }
     data(&format!("{table}\n"));
     Ok(0)
+}
+
+/// When a run ended, and how long it took.
+fn ended(run: &RunView) -> String {
+    let Some(at) = run.ended else {
+        return "not yet, or its controller was killed".to_owned();
+    };
+    let seconds = (at.0 - run.started.0).max(0) / 1000;
+    format!("{} ({seconds} s)", moment(at))
+}
+
+/// Makes the report that the run's own command printed, with each step. What later commands heard of its jobs is in it.
+async fn report_of(store: &Store, found: &RunDetail, events: impl Iterator<Item = &Event>) -> CliResult<Report> {
+    let mut report = Report::detailed();
+    let told = |attempt: &Attempt| {
+        let machine = attempt.intent.as_ref().map(|intent| intent.machine.clone());
+        let event = move |step: &StepReport| {
+            Some(Event::StepReported {
+                machine: machine.clone()?,
+                attempt: attempt.attempt.clone(),
+                report: step.clone(),
+            })
+        };
+        attempt.steps.iter().filter_map(event).collect::<Vec<Event>>()
+    };
+    let mut open: Vec<&Attempt> = found.attempts.iter().collect();
+    for event in events {
+        // The events of a job name no run; they count before the end of their attempt.
+        if let Event::AttemptEnded {
+            attempt: Some(attempt), ..
+        } = event
+        {
+            for ended in open.extract_if(.., |known| known.attempt == *attempt) {
+                told(ended).iter().for_each(|step| report.apply(step));
+            }
+        }
+        report.apply(event);
+    }
+    for attempt in open {
+        told(attempt).iter().for_each(|step| report.apply(step));
+    }
+    for attempt in &found.attempts {
+        let (state, end) = match &attempt.ended {
+            Some(JobEnded::Ended { end }) => (JobState::Done, Some(end.clone())),
+            Some(JobEnded::Interrupted) => (JobState::Interrupted, None),
+            Some(JobEnded::NeverStarted) | None => continue,
+        };
+        report.learn(&JobReport {
+            attempt: attempt.attempt.clone(),
+            state,
+            end,
+            steps: attempt.steps.clone(),
+        });
+    }
+    if let Some(plan) = &found.run.plan {
+        match store.load_plan(plan).await {
+            Ok(Some(plan)) => report.count_as_desired(&plan),
+            Ok(None) => {}
+            // Of what needed no step nothing is told then; all else is.
+            Err(error) => tracing::info!("plan {plan} can't be read: {error}"),
+        }
+    }
+    Ok(report)
 }
 
 /// The latest runs; with a limit those that were for any of its hosts, which shows only in each of them.

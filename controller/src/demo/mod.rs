@@ -51,6 +51,7 @@ pub async fn run(global: &Global, args: &DemoArgs) -> CliResult<i32> {
         ));
         let _heeding = global.cancel.heed();
         global.cancel.stopped().await;
+        note(&format!("The demo's hosts are gone; the project stays in {shown}."));
     } else {
         data_line(&format!(
             "The hosts are gone now; the project stays in {shown}.\nNext:\n  holdfast demo --keep       the same, and the hosts stay up for your own commands\n  holdfast init fleet        a project of your own, which begins with this machine\n  holdfast --help            everything else"

@@ -210,8 +210,13 @@ struct Conductor {
 
 impl Conductor {
     async fn take(&mut self, input: Input) -> Result<(), StoreError> {
-        if let Input::JobOver { host, report: job } = &input {
-            self.shared.record_job(host, job, &mut self.report).await?;
+        match &input {
+            Input::JobOver { host, report: job } => self.shared.record_job(host, job, &mut self.report).await?,
+            // An ad-hoc command is not asked after.
+            Input::Lost { host, why, .. } if self.shared.execution.command.is_none() => {
+                self.shared.execution.progress.trying_again(host, why);
+            }
+            _ => {}
         }
         let mut queue: VecDeque<Task> = self.run.handle(input).into();
         while let Some(task) = queue.pop_front() {
@@ -261,9 +266,18 @@ impl Conductor {
                     shared.say(Input::Timer { host, serial }).await;
                 });
             }
-            Task::Start { host, attempt } => self.own(&host, &attempt, Shared::start),
-            Task::Attach { host, attempt } => self.own(&host, &attempt, Shared::attach),
-            Task::Exec { host, attempt } => self.own(&host, &attempt, Shared::exec),
+            Task::Start { host, attempt } => {
+                tracing::info!(%host, %attempt, "job is sent");
+                self.own(&host, &attempt, Shared::start);
+            }
+            Task::Attach { host, attempt } => {
+                tracing::info!(%host, %attempt, "job is asked after");
+                self.own(&host, &attempt, Shared::attach);
+            }
+            Task::Exec { host, attempt } => {
+                tracing::info!(%host, %attempt, "command is sent");
+                self.own(&host, &attempt, Shared::exec);
+            }
             Task::Acknowledge { host, attempt } => self.own(&host, &attempt, Shared::acknowledge),
         }
         Ok(())
@@ -432,6 +446,7 @@ impl Shared {
         {
             events.extend(settled(&host, job));
         }
+        tracing::info!(%host, outcome = outcome.word(), "ended");
         self.execution.progress.end(&host);
         match &self.execution.output {
             Some(output) => output.ended(&host, &outcome),

@@ -349,7 +349,7 @@ impl TransportError {
             Self::ProgramMissing { .. } => "Holdfast needs /bin/sh, and sudo where `become = \"sudo\"`".into(),
             Self::ExecRefused { .. } => "check MaxSessions, ForceCommand and the user's login shell on the host".into(),
             Self::ConnectionLost { .. } => "run the command again: Holdfast asks the host what became of it".into(),
-            Self::Deadline { .. } => "look on the host whether it still runs, or raise --timeout".into(),
+            Self::Deadline { .. } => "look on the host what holds it up; it may still be running there".into(),
             Self::Silent { .. } => {
                 "what runs there hangs: look at its load, its disks and its mounts on its console, then run the command again"
                     .into()

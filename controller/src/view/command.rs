@@ -7,9 +7,9 @@
 use crate::outcomes::command_hint;
 use crate::output::{Collected, Output};
 use crate::transport::Stream;
-use crate::view::fold::fold;
+use crate::view::fold::{Case, fold, fold_cases};
 use crate::view::progress::Progress;
-use crate::view::recap::word;
+use crate::view::recap::{case_of, word};
 use crate::view::sanitize::{one_line, visible};
 use crate::view::terminal::{BOLD, DIM, data, data_line, note, paint, stderr_is_terminal, stdout_is_terminal};
 use holdfast_inventory::HostName;
@@ -59,7 +59,24 @@ impl Output for Gathered {
 
 /// How a command ended badly, and what to do.
 pub(super) fn ending(outcome: &Outcome) -> String {
-    let mut text = format!("{}: {}\n", word(outcome), one_line(&outcome.message()));
+    ending_with(outcome, &outcome.message())
+}
+
+/// How a command that `said` something ended badly, as a case that hosts have in common.
+pub(super) fn ending_case(host: &HostName, said: &str, outcome: &Outcome) -> Case {
+    let text = format!("{said}{}", ending(outcome));
+    match case_of(host, outcome) {
+        Some((shape, message)) => Case {
+            shape: format!("{said}{shape}"),
+            sample: format!("{said}{}", ending_with(outcome, &message)),
+            text,
+        },
+        None => Case::plain(text),
+    }
+}
+
+fn ending_with(outcome: &Outcome, message: &str) -> String {
+    let mut text = format!("{}: {}\n", word(outcome), one_line(message));
     if let Some(hint) = command_hint(outcome) {
         text.push_str(&format!("    {}\n", paint(DIM, one_line(hint))));
     }
@@ -71,13 +88,13 @@ impl Gathered {
     pub fn show(&self, report: &Report) {
         let state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let blocks = report.hosts.iter().map(|(host, row)| {
-            let mut text = state.texts.get(host).cloned().unwrap_or_default();
-            if let Some(outcome) = row.outcome.as_ref().filter(|outcome| !matches!(outcome, Outcome::Ok)) {
-                text.push_str(&ending(outcome));
-            }
-            (host.clone(), text)
+            let said = state.texts.get(host).cloned().unwrap_or_default();
+            let Some(outcome) = row.outcome.as_ref().filter(|outcome| !matches!(outcome, Outcome::Ok)) else {
+                return (host.clone(), Case::plain(said));
+            };
+            (host.clone(), ending_case(host, &said, outcome))
         });
-        for block in fold(blocks) {
+        for block in fold_cases(blocks) {
             data(&format!("{}\n{}", paint(BOLD, block.title()), block.text));
         }
         for (host, bytes) in &state.cut {

@@ -45,6 +45,48 @@ pub fn fold(texts: impl IntoIterator<Item = (HostName, String)>) -> Vec<Folded> 
     blocks.into_iter().map(|(_, block)| block).collect()
 }
 
+/// What is said of one host, and what is said once when several are in the same case with words of their own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Case {
+    /// The case, without the host's own words (its address, its key).
+    pub shape: String,
+    /// The words.
+    pub text: String,
+    /// The words as a sample for others in this case.
+    pub sample: String,
+}
+
+impl Case {
+    /// Words that are nobody's own.
+    pub fn plain(text: String) -> Self {
+        Self {
+            shape: text.clone(),
+            sample: text.clone(),
+            text,
+        }
+    }
+}
+
+/// Groups hosts by case: where their words are the same, these stand once, else those of one are the sample. Larger groups
+/// come last, as in [`fold`].
+pub fn fold_cases(cases: impl IntoIterator<Item = (HostName, Case)>) -> Vec<Folded> {
+    let mut by_shape: BTreeMap<String, (usize, Case, bool, Vec<HostName>)> = BTreeMap::new();
+    for (place, (host, case)) in cases.into_iter().enumerate() {
+        let (_, first, same, hosts) = by_shape
+            .entry(case.shape.clone())
+            .or_insert_with(|| (place, case.clone(), true, Vec::new()));
+        *same = *same && first.text == case.text;
+        hosts.push(host);
+    }
+    let mut blocks: Vec<_> = by_shape.into_values().collect();
+    blocks.sort_by_key(|(place, _, _, hosts)| (hosts.len(), *place));
+    let folded = |(_, case, same, hosts): (usize, Case, bool, Vec<HostName>)| Folded {
+        hosts,
+        text: if same { case.text } else { case.sample },
+    };
+    blocks.into_iter().map(folded).collect()
+}
+
 /// One piece of what is said of a host, such as one change of its plan.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Piece {
@@ -151,6 +193,36 @@ mod tests {
             .into_iter()
             .map(plain)
             .collect()
+    }
+
+    // REVIEW U12
+    #[test]
+    fn hosts_in_one_case_are_one_block_though_each_has_words_of_its_own() {
+        let case = |shape: &str, host: &str, words: &str| {
+            let case = Case {
+                shape: shape.to_owned(),
+                text: words.to_owned(),
+                sample: format!("{shape}; on {host}: {words}"),
+            };
+            (HostName::from(host), case)
+        };
+        let folded = fold_cases([
+            case("refused", "w1", "10.0.0.1: refused"),
+            case("no answer", "w4", "10.0.0.4: no answer"),
+            case("refused", "w2", "10.0.0.2: refused"),
+            case("refused", "w3", "10.0.0.3: refused"),
+        ]);
+        let shown: Vec<_> = folded
+            .iter()
+            .map(|block| (block.title(), block.text.as_str()))
+            .collect();
+        let expected = [
+            ("w4".to_owned(), "10.0.0.4: no answer"),
+            ("w[1-3] (3)".to_owned(), "refused; on w1: 10.0.0.1: refused"),
+        ];
+        assert_eq!(shown, expected);
+        let same = fold_cases([case("x", "w1", "the same"), case("x", "w2", "the same")]);
+        assert_eq!(same[0].text, "the same");
     }
 
     // REVIEW A10

@@ -10,6 +10,7 @@ pub mod plan;
 pub mod problems;
 pub mod progress;
 pub mod recap;
+pub mod run;
 pub mod sanitize;
 pub mod terminal;
 pub mod time;

@@ -2,8 +2,8 @@
 
 use crate::output::{Collected, Output};
 use crate::transport::Stream;
-use crate::view::command::ending;
-use crate::view::fold::fold;
+use crate::view::command::ending_case;
+use crate::view::fold::fold_cases;
 use crate::view::terminal::{BOLD, data, paint};
 use crate::view::words::counted;
 use holdfast_inventory::HostName;
@@ -79,9 +79,9 @@ impl OutDir {
     pub fn finish(&self, report: &Report) -> Result<(), (PathBuf, io::Error)> {
         let bad = report.hosts.iter().filter_map(|(host, row)| {
             let outcome = row.outcome.as_ref()?;
-            (!matches!(outcome, Outcome::Ok)).then(|| (host.clone(), ending(outcome)))
+            (!matches!(outcome, Outcome::Ok)).then(|| (host.clone(), ending_case(host, "", outcome)))
         });
-        for block in fold(bad) {
+        for block in fold_cases(bad) {
             data(&format!("{}\n{}", paint(BOLD, block.title()), block.text));
         }
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);

@@ -8,7 +8,7 @@ use crate::view::terminal::{BOLD, DIM, GREEN, RED, YELLOW, paint};
 use crate::view::words::counted;
 use anstyle::Style;
 use holdfast_plan::address::Address;
-use holdfast_plan::change::{Action, Change, HostPlan, Plan, Reason, Refusal};
+use holdfast_plan::change::{Action, Change, HostPlan, Note, Plan, Reason, Refusal};
 use holdfast_plan::resource::{Difference, UndoKind, short_digest};
 
 /// What to show of a plan.
@@ -52,15 +52,13 @@ pub fn render_hosts(hosts: &[HostPlan], view: PlanView) -> String {
 /// What is said of one host, in pieces that are folded with their equals on others.
 fn pieces(host: &HostPlan, view: PlanView) -> Vec<Piece> {
     let shown = |change: &&Change| view.all || change.action != Action::NoOp;
+    let mut pieces: Vec<Piece> = host.notes.iter().map(note).collect();
     if host.refusals.is_empty() {
-        return host
-            .changes
-            .iter()
-            .filter(shown)
-            .map(|change| piece(change, view))
-            .collect();
+        let changes = host.changes.iter().filter(shown);
+        pieces.extend(changes.map(|change| piece(change, view)));
+        return pieces;
     }
-    let mut pieces: Vec<Piece> = host.refusals.iter().map(refusal).collect();
+    pieces.extend(host.refusals.iter().map(refusal));
     // Not with the changes of other hosts, which are carried out.
     let waiting = host.changes.iter().filter(shown).count();
     if waiting > 0 {
@@ -74,6 +72,14 @@ fn pieces(host: &HostPlan, view: PlanView) -> Vec<Piece> {
         });
     }
     pieces
+}
+
+fn note(note: &Note) -> Piece {
+    let text = format!("  {} {}\n", paint(YELLOW, "*"), one_line(&note.text));
+    Piece {
+        shape: text.clone(),
+        text,
+    }
 }
 
 fn refusal(refusal: &Refusal) -> Piece {
@@ -333,6 +339,9 @@ pub fn summary(plan: &Plan) -> String {
         }
     }
     let changing = able.iter().filter(|host| host.has_changes()).count();
-    text.push_str(&format!(" on {changing} of {of}{refusals}"));
+    text.push_str(&match plan.hosts.len() {
+        1 => format!(" on {of}{refusals}"),
+        _ => format!(" on {changing} of {of}{refusals}"),
+    });
     text
 }

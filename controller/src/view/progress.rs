@@ -1,6 +1,7 @@
 //! Live progress on stderr for people; nothing when nobody watches.
 
 use crate::transport::Stream;
+use crate::view::sanitize::one_line;
 use crate::view::terminal;
 use crate::view::terminal::stderr_is_terminal;
 use holdfast_inventory::HostName;
@@ -56,8 +57,13 @@ impl Progress {
 
     /// Says what one host is doing now.
     pub fn say(&self, host: &HostName, what: &str) {
-        self.bar
-            .set_message(format!("{host}: {}", crate::view::sanitize::one_line(what)));
+        self.bar.set_message(format!("{host}: {}", one_line(what)));
+    }
+
+    /// Says that the way to a host was lost, and that the host is asked again.
+    pub fn trying_again(&self, host: &HostName, why: &str) {
+        self.print(&format!("{host}: connection lost ({}), trying again", one_line(why)));
+        self.say(host, "connection lost, trying again");
     }
 
     /// Notes above the progress line how a host ended, if somebody watches.

@@ -1,8 +1,9 @@
 //! The end of a run: a row per host with equal ones folded, then one line for the fleet.
 
-use crate::view::fold;
+use crate::view::fold::{self, Case};
 use crate::view::sanitize::{one_line, visible};
 use crate::view::terminal::{BOLD, DIM, GREEN, RED, YELLOW, paint};
+use crate::view::words::counted;
 use holdfast_inventory::HostName;
 use holdfast_plan::outcome::{Outcome, Tally};
 use holdfast_plan::report::{HostReport, Report};
@@ -12,11 +13,19 @@ use std::collections::BTreeSet;
 /// since the plan may be pages up.
 pub fn render(report: &Report, told: &BTreeSet<HostName>) -> String {
     let mut text = String::new();
-    let rows = report
-        .hosts
-        .iter()
-        .map(|(host, row)| (host.clone(), host_text(row, told.contains(host))));
-    for block in fold::fold(rows) {
+    let rows = report.hosts.iter().map(|(host, row)| {
+        let text = |sample: Option<&str>| host_text(row, sample, told.contains(host), Words::Last);
+        let case = match row.outcome.as_ref().and_then(|outcome| case_of(host, outcome)) {
+            Some((shape, message)) => Case {
+                shape,
+                text: text(None),
+                sample: text(Some(&message)),
+            },
+            None => Case::plain(text(None)),
+        };
+        (host.clone(), case)
+    });
+    for block in fold::fold_cases(rows) {
         text.push_str(&format!("{} {}\n", paint(BOLD, block.title()), block.text));
     }
     text.push_str(&fleet_line(&report.tally));
@@ -24,7 +33,41 @@ pub fn render(report: &Report, told: &BTreeSet<HostName>) -> String {
     text
 }
 
-fn host_text(row: &HostReport, told: bool) -> String {
+/// How much of a failed step's last words is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Words {
+    /// The end of it, where the reason is.
+    Last,
+    /// All that is kept.
+    All,
+}
+
+/// Lines of a step's output under its reason: what a package manager says while it works fills screens.
+const WORDS_LINES_MAX: usize = 10;
+
+/// The case that a host is in whose carrier said it in words of its own (with its address), and the message that stands for
+/// others in the same case.
+pub fn case_of(host: &HostName, outcome: &Outcome) -> Option<(String, String)> {
+    let Outcome::Unreachable(why) = outcome else {
+        return None;
+    };
+    let shape = [why.kind.message(), why.message(), why.hint()]
+        .map(|words| nobodys(words, host))
+        .join("\n");
+    Some((shape, format!("{}; on {host}: {}", why.kind.message(), why.message())))
+}
+
+/// Takes out of a text what may be one host's own: its name, what stands in quotes, and every word with a digit in it, as
+/// addresses, ports and keys have.
+fn nobodys(text: &str, host: &HostName) -> String {
+    let own =
+        |word: &str| word.contains(|c: char| c.is_ascii_digit()) || word.contains('`') || word.contains(host.as_str());
+    let words = text.split(' ').map(|word| if own(word) { "#" } else { word });
+    words.collect::<Vec<_>>().join(" ")
+}
+
+/// What is said of one host, with its own message or with one that is a sample for others.
+pub fn host_text(row: &HostReport, sample: Option<&str>, told: bool, words: Words) -> String {
     let mut text = row.outcome.as_ref().map_or_else(|| "not ended".to_owned(), word);
     if row.ok + row.changed + row.failed + row.skipped > 0 {
         text.push_str(&format!(
@@ -37,10 +80,21 @@ fn host_text(row: &HostReport, told: bool) -> String {
         .as_ref()
         .filter(|outcome| !matches!(outcome, Outcome::Ok | Outcome::Changed { .. }));
     if let Some(outcome) = bad {
-        text.push_str(&format!("\n    {}", one_line(&outcome.message())));
+        let message = sample.map_or_else(|| outcome.message(), str::to_owned);
+        text.push_str(&format!("\n    {}", one_line(&message)));
     }
-    if let Some((_, words)) = &row.last_words {
-        for line in visible(words).trim_end().lines() {
+    if let Some((_, said)) = &row.last_words {
+        let said = visible(said);
+        let lines: Vec<&str> = said.trim_end().lines().collect();
+        let left_out = match words {
+            Words::Last => lines.len().saturating_sub(WORDS_LINES_MAX),
+            Words::All => 0,
+        };
+        if left_out > 0 {
+            let note = format!("({} before these: holdfast runs show)", counted(left_out, "line"));
+            text.push_str(&format!("\n    | {}", paint(DIM, note)));
+        }
+        for line in &lines[left_out..] {
             text.push_str(&format!("\n    | {line}"));
         }
     }
@@ -55,6 +109,15 @@ fn host_text(row: &HostReport, told: bool) -> String {
         ));
     }
     text
+}
+
+/// How a host ended, as JSON.
+pub fn document(host: &HostName, row: &HostReport) -> serde_json::Value {
+    serde_json::json!({
+        "host": host, "outcome": row.outcome, "message": row.outcome.as_ref().map(Outcome::message),
+        "hint": row.outcome.as_ref().and_then(Outcome::hint), "ok": row.ok, "changed": row.changed,
+        "failed": row.failed, "skipped": row.skipped,
+    })
 }
 
 /// The outcome's word in its colour.

@@ -104,6 +104,7 @@ impl Host {
             desired,
             ledger: &self.ledger,
             machine: Some(&machine()),
+            was_user: None,
             held: None,
             observation: &observation,
             blobs: &self.blobs,
@@ -587,6 +588,7 @@ fn another_machine_under_the_name_is_refused() {
             desired: &[],
             ledger: &host.ledger,
             machine: Some(&machine()),
+            was_user: None,
             held: None,
             observation: &observation,
             blobs: &host.blobs,
@@ -599,6 +601,48 @@ fn another_machine_under_the_name_is_refused() {
     let mut two = [host.plan(&[], Mode::Converge), host.plan(&[], Mode::Converge)];
     refuse_shared_machines(&mut two, &BTreeMap::new());
     assert!(two.iter().all(|plan| plan.refusals.len() == 1));
+}
+
+// REVIEW U7
+#[test]
+fn another_user_of_the_host_is_named_as_the_cause_of_another_state_folder() {
+    let host = Host::new();
+    let mut observation = host.observation(&[], Mode::Converge);
+    observation.facts.0.insert("user".to_owned(), "ops".to_owned());
+    let messages = |found: Option<MachineId>, was_user: Option<&str>| -> Vec<String> {
+        let mut observation = observation.clone();
+        observation.machine = found;
+        let plan = plan_host(&PlanInput {
+            desired: &[],
+            ledger: &host.ledger,
+            machine: Some(&machine()),
+            was_user,
+            held: None,
+            observation: &observation,
+            blobs: &host.blobs,
+            mode: Mode::Converge,
+            login: None,
+            confirm_s: 60,
+        });
+        plan.refusals.into_iter().map(|refusal| refusal.message).collect()
+    };
+    for found in [None, Some(MachineId("m2".to_owned()))] {
+        let said = messages(found.clone(), Some("root"));
+        assert_eq!(said.len(), 1, "{said:?}");
+        assert!(
+            said[0].starts_with("steps run as ops here, and ran as root before"),
+            "{said:?}"
+        );
+        assert!(messages(found.clone(), Some("ops"))[0].contains("re-imaged"));
+        assert!(
+            messages(found, None)[0].contains("re-imaged"),
+            "nothing is known of who it was"
+        );
+    }
+    assert!(
+        messages(Some(machine()), Some("root")).is_empty(),
+        "the folder may be shared"
+    );
 }
 
 // REVIEW H12
@@ -635,6 +679,7 @@ fn an_uncollected_job_is_refused() {
         desired: &[],
         ledger: &host.ledger,
         machine: None,
+        was_user: None,
         held: None,
         observation: &observation,
         blobs: &host.blobs,

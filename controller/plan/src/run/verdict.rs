@@ -4,7 +4,7 @@ use crate::observation::{JobEnd, JobReport, JobState, StepStatus};
 use crate::outcome::{FailureKind, Outcome, RefusalKind};
 
 /// Reads how a job that is over went, and whether the host took the plan (so that its adopts and forgets hold).
-pub(super) fn outcome_of(report: &JobReport) -> (Outcome, bool) {
+pub(crate) fn outcome_of(report: &JobReport) -> (Outcome, bool) {
     if report.state == JobState::Interrupted {
         return (failed(FailureKind::Interrupted), false);
     }

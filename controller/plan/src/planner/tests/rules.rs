@@ -154,6 +154,7 @@ fn what_leaves_restarts_or_vanished_has_its_rule_too() {
         desired: &desired,
         ledger: &ledger,
         machine: None,
+        was_user: None,
         held: None,
         observation: &observation,
         blobs: &blobs,
