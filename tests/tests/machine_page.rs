@@ -159,7 +159,7 @@ fn the_plan_of_an_undo_shows_what_comes_back_and_does_it() {
         .says("        mode: 0644 -> 0640\n")
         .says("        -ours\n        +hello\n")
         .says("- file.new                                 delete  no blueprint declares it any more; removes it\n")
-        .says("Plan: 0 to create, 0 to update, 0 to replace, 1 to delete, 1 to restore on 1 of 1 host")
+        .says("Plan: 0 to create, 0 to update, 0 to replace, 1 to delete, 1 to restore on 1 host")
         .says_not("-new");
     let document = project.run(&["plan", "--json"]).exits(0).json();
     let changes = document["plan"]["hosts"][0]["changes"]

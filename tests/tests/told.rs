@@ -197,6 +197,13 @@ fn a_host_that_was_renamed_keeps_its_machine_and_the_plan_says_so() {
     project.write("hosts/w1/made", "by hand");
     project.run(&["apply", "-y"]).exits(0).says("web1 changed");
 
+    // By another inventory nobody was renamed.
+    let inventory = fs::read_to_string(project.path("inventory.toml")).expect("it was written");
+    project.write("other.toml", inventory.replace("[hosts.web1]", "[hosts.other]"));
+    project
+        .run(&["plan", "-i", "other.toml", "-l", "other"])
+        .says("two names for one host");
+
     // Two names for one host are two names, as long as the inventory has both.
     let inventory = fs::read_to_string(project.path("inventory.toml")).expect("it was written");
     let entry = inventory
@@ -409,4 +416,17 @@ fn the_demo_that_was_kept_says_that_it_is_over() {
     kept.wait()
         .says("The hosts stay up until Ctrl-C")
         .says_once("The demo's hosts are gone; the project stays in ");
+}
+
+// REVIEW U, "Texts to better": two whole digests with --no-diff.
+#[test]
+fn a_digest_is_shown_as_far_as_anybody_compares_it() {
+    let project = Project::of_local(&["w1"]);
+    project.write("hosts/w1/made", "hello\n");
+    project.blueprint("[file.made]\npath = \"{{root}}/made\"\ncontent = \"made\\n\"\n");
+    // What `printf 'hello\n' | sha256sum` and `printf 'made\n' | sha256sum` begin with.
+    project
+        .run(&["plan", "--no-diff"])
+        .exits(0)
+        .says("        digest: sha256:5891b5b522d5... -> sha256:9ccbd3f1b19a...\n");
 }

@@ -185,7 +185,9 @@ fn fleet(project: &Project, global: &Global) -> Fleet {
             "holdfast: {wanted} hosts at a time need more open files than the system allows; working on {room}"
         ));
     }
-    let names = project.inventory.hosts().iter().map(|host| host.name.clone());
+    // Of another inventory than the project's own a name that is missing says nothing.
+    let own = project.inventory.hosts().iter().filter(|_| global.inventory.is_empty());
+    let names = own.map(|host| host.name.clone());
     Fleet::new(context, wanted.min(room))
         .heeding(global.cancel.clone())
         .knowing(names.collect())

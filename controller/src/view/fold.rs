@@ -67,24 +67,34 @@ impl Case {
     }
 }
 
-/// Groups hosts by case: where their words are the same, these stand once, else those of one are the sample. Larger groups
+/// Different words of one case that are all shown. From there on those of one are the sample.
+const WORDS_MAX: usize = 3;
+
+/// Groups hosts by case: where their words are the same these stand once, and of many different ones a sample. Larger groups
 /// come last, as in [`fold`].
 pub fn fold_cases(cases: impl IntoIterator<Item = (HostName, Case)>) -> Vec<Folded> {
-    let mut by_shape: BTreeMap<String, (usize, Case, bool, Vec<HostName>)> = BTreeMap::new();
+    let mut by_shape: BTreeMap<String, Vec<(usize, HostName, Case)>> = BTreeMap::new();
     for (place, (host, case)) in cases.into_iter().enumerate() {
-        let (_, first, same, hosts) = by_shape
+        by_shape
             .entry(case.shape.clone())
-            .or_insert_with(|| (place, case.clone(), true, Vec::new()));
-        *same = *same && first.text == case.text;
-        hosts.push(host);
+            .or_default()
+            .push((place, host, case));
     }
-    let mut blocks: Vec<_> = by_shape.into_values().collect();
-    blocks.sort_by_key(|(place, _, _, hosts)| (hosts.len(), *place));
-    let folded = |(_, case, same, hosts): (usize, Case, bool, Vec<HostName>)| Folded {
-        hosts,
-        text: if same { case.text } else { case.sample },
-    };
-    blocks.into_iter().map(folded).collect()
+    let mut blocks: Vec<(usize, Folded)> = Vec::new();
+    for group in by_shape.into_values() {
+        let place = group[0].0;
+        let sample = group[0].2.sample.clone();
+        let all: Vec<HostName> = group.iter().map(|(_, host, _)| host.clone()).collect();
+        let folded = fold(group.into_iter().map(|(_, host, case)| (host, case.text)));
+        if folded.len() > WORDS_MAX {
+            let (hosts, text) = (all, sample);
+            blocks.push((place, Folded { hosts, text }));
+        } else {
+            blocks.extend(folded.into_iter().map(|block| (place, block)));
+        }
+    }
+    blocks.sort_by_key(|(place, block)| (block.hosts.len(), *place));
+    blocks.into_iter().map(|(_, block)| block).collect()
 }
 
 /// One piece of what is said of a host, such as one change of its plan.
@@ -211,6 +221,7 @@ mod tests {
             case("no answer", "w4", "10.0.0.4: no answer"),
             case("refused", "w2", "10.0.0.2: refused"),
             case("refused", "w3", "10.0.0.3: refused"),
+            case("refused", "w5", "10.0.0.5: refused"),
         ]);
         let shown: Vec<_> = folded
             .iter()
@@ -218,9 +229,12 @@ mod tests {
             .collect();
         let expected = [
             ("w4".to_owned(), "10.0.0.4: no answer"),
-            ("w[1-3] (3)".to_owned(), "refused; on w1: 10.0.0.1: refused"),
+            ("w[1-3,5] (4)".to_owned(), "refused; on w1: 10.0.0.1: refused"),
         ];
         assert_eq!(shown, expected);
+        let few = fold_cases([case("x", "w1", "a"), case("x", "w2", "b"), case("x", "w3", "a")]);
+        let few: Vec<_> = few.iter().map(|block| (block.title(), block.text.as_str())).collect();
+        assert_eq!(few, [("w2".to_owned(), "b"), ("w[1,3] (2)".to_owned(), "a")]);
         let same = fold_cases([case("x", "w1", "the same"), case("x", "w2", "the same")]);
         assert_eq!(same[0].text, "the same");
     }

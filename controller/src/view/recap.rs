@@ -5,7 +5,7 @@ use crate::view::sanitize::{one_line, visible};
 use crate::view::terminal::{BOLD, DIM, GREEN, RED, YELLOW, paint};
 use crate::view::words::counted;
 use holdfast_inventory::HostName;
-use holdfast_plan::outcome::{Outcome, Tally};
+use holdfast_plan::outcome::{Outcome, Tally, UnreachableKind};
 use holdfast_plan::report::{HostReport, Report};
 use std::collections::BTreeSet;
 
@@ -51,6 +51,10 @@ pub fn case_of(host: &HostName, outcome: &Outcome) -> Option<(String, String)> {
     let Outcome::Unreachable(why) = outcome else {
         return None;
     };
+    // Each of these keys has to be compared by a person.
+    if why.kind == UnreachableKind::HostKeyChanged {
+        return None;
+    }
     let shape = [why.kind.message(), why.message(), why.hint()]
         .map(|words| nobodys(words, host))
         .join("\n");
