@@ -37,7 +37,9 @@ pub fn unreachable_kind(error: &TransportError) -> UnreachableKind {
         | TransportError::PasswordMissing { .. } => UnreachableKind::NoCredentials,
         TransportError::SudoRefused { .. } => UnreachableKind::SudoRefused,
         TransportError::ConnectionLost { .. } => UnreachableKind::ConnectionLost,
-        TransportError::AgentMissing { .. } | TransportError::Agent { .. } => UnreachableKind::Agent,
+        TransportError::AgentMissing { .. } | TransportError::Agent { .. } | TransportError::AgentStorage { .. } => {
+            UnreachableKind::Agent
+        }
         TransportError::ProgramMissing { .. }
         | TransportError::ExecRefused { .. }
         | TransportError::Spawn { .. }

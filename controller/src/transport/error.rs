@@ -252,6 +252,12 @@ pub enum TransportError {
         /// What was seen.
         detail: String,
     },
+    /// The agent could not read or write its own files.
+    #[error("the agent on the host can't use its files: {detail}")]
+    AgentStorage {
+        /// In its words.
+        detail: String,
+    },
 }
 
 impl TransportError {
@@ -288,6 +294,7 @@ impl TransportError {
             Self::Interrupted => "interrupted",
             Self::AgentMissing { .. } => "agent-missing",
             Self::Agent { .. } => "agent",
+            Self::AgentStorage { .. } => "agent-storage",
         }
     }
 
@@ -359,6 +366,10 @@ impl TransportError {
             Self::Interrupted => "run the command again".into(),
             Self::AgentMissing { .. } => "install it: holdfast agent install HOST".into(),
             Self::Agent { .. } => "install the agent again: holdfast agent install HOST".into(),
+            Self::AgentStorage { .. } => {
+                "free space there, or have its disk mounted writable, and run the command again; what it keeps is kept"
+                    .into()
+            }
         }
     }
 
@@ -378,6 +389,7 @@ impl TransportError {
                 | Self::Panicked { .. }
                 | Self::AgentMissing { .. }
                 | Self::Agent { .. }
+                | Self::AgentStorage { .. }
         )
     }
 }

@@ -378,6 +378,7 @@ fn refused(failure: &Failure) -> TransportError {
             program: "/bin/sh".to_owned(),
             said,
         },
+        FailureKind::Storage => TransportError::AgentStorage { detail: said },
         _ => TransportError::Agent { detail: said },
     }
 }

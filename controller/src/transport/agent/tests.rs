@@ -182,3 +182,24 @@ async fn a_host_without_the_agent_is_told_apart_from_one_that_answers_otherwise(
     let other = open(state.path(), "/bin/echo").await.err().expect("no agent");
     assert_eq!(other.kind(), "agent");
 }
+
+// REVIEW H18
+#[tokio::test]
+async fn an_agent_that_cannot_use_its_files_is_not_installed_again_for_it() {
+    let state = tempfile::tempdir().expect("a folder");
+    let spool = state.path().join("agent/spool");
+    std::fs::create_dir_all(spool.join("acked")).expect("a folder where a file belongs");
+    std::fs::write(spool.join("id"), "s\n").expect("written");
+    let mut session = open(state.path(), &agent_binary().display().to_string())
+        .await
+        .expect("a session");
+    let error = session.ack("s", 1).await.expect_err("it can't read what was recorded");
+    assert_eq!(error.kind(), "agent-storage");
+    assert!(
+        error.to_string().contains("spool/acked")
+            && error.hint().contains("free space")
+            && !error.hint().contains("install"),
+        "{error}: {}",
+        error.hint()
+    );
+}
