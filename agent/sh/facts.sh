@@ -82,6 +82,10 @@ hf_observe_main() {
   if hf_first_line "$hf_state/epoch"; then
     hf_emit "epoch $hf_got"
   fi
+  if hf_good_name "$hf_controller" && hf_first_line "$hf_state/controllers/$hf_controller"; then
+    hf_emit "last $hf_got"
+  fi
+  [ "$hf_lives" = 0 ] || hf_tell_lives
   hf_tell_jobs
   hf_caps
   if [ "$hf_facts" = 1 ]; then

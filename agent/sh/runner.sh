@@ -57,7 +57,7 @@ hf_state_make() {
   if [ "${hf_host_is##* }" != "$hf_boot" ] || [ "$hf_boot" = - ]; then
     hf_write "$hf_state/host" "$(uname -n) $hf_boot"
   fi
-  for hf_state_make_folder in jobs blobs before; do
+  for hf_state_make_folder in jobs blobs before controllers; do
     [ -d "$hf_state/$hf_state_make_folder" ] || hf_try mkdir "$hf_state/$hf_state_make_folder"
   done
 }
@@ -125,13 +125,6 @@ hf_machine_check() {
   if [ "$hf_got" != "$hf_machine" ]; then
     hf_refuse machine "${hf_got:-none}"
   fi
-}
-
-# hf_good_name ATTEMPT: tells whether it is a plain name.
-hf_good_name() {
-  case $1 in
-  '' | *[!0-9A-Za-z_-]*) return 1 ;;
-  esac
 }
 
 # hf_void ATTEMPT: keeps a job that has not begun from ever beginning, and looks at it. The file `go` can be made only
@@ -274,6 +267,10 @@ hf_claim() {
     hf_machine=$hf_machine_new
     hf_write "$hf_state/machine" "$hf_machine"
   fi
+  if hf_good_name "$hf_controller"; then
+    # By this a controller whose store was put back in time learns that it was.
+    hf_write "$hf_state/controllers/$hf_controller" "$hf_attempt"
+  fi
   hf_emit "machine $hf_machine"
 }
 
@@ -327,6 +324,11 @@ hf_preflight() {
   fi
 }
 
+# hf_vanished: refuses if somebody removed the job's folder meanwhile.
+hf_vanished() {
+  [ -d "$hf_job" ] || hf_refuse no-state-dir "$hf_job was removed while its payload arrived; nothing was done"
+}
+
 # hf_receive: all of stdin into one file, whole or not at all. A failed write still reads on, so that the sender is
 # not cut off before it can read why.
 hf_receive() {
@@ -334,6 +336,7 @@ hf_receive() {
     cat >/dev/null
     hf_refuse_because "$hf_said"
   }
+  hf_vanished
   hf_receive_bytes=$(wc -c <"$hf_job/incoming")
   if [ "$hf_receive_bytes" -ne $((hf_blocks * 512)) ]; then
     rm -rf "$hf_claimed"
@@ -365,6 +368,7 @@ hf_unpack() {
     set -- $hf_part_line
     hf_say ''
     if ! hf_cut "$hf_at_block" "$3" "$hf_job/part"; then
+      hf_vanished
       hf_said=$(cat "$hf_job/dd" 2>/dev/null)
       case $hf_said in
       *pace\ left*) ;;

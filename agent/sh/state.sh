@@ -175,6 +175,26 @@ hf_tell_new() {
 }
 hf_part='' hf_told=0
 
+# hf_good_name NAME: tells whether it is a plain name.
+hf_good_name() {
+  case $1 in
+  '' | *[!0-9A-Za-z_-]*) return 1 ;;
+  esac
+}
+
+# hf_tell_lives: what was kept of what was there before, each life with its address.
+hf_tell_lives() {
+  for hf_tell_lives_one in "$hf_state"/before/*; do
+    hf_good_name "${hf_tell_lives_one##*/}" && hf_first_line "$hf_tell_lives_one/meta" || continue
+    case $hf_got in
+    'address '?*)
+      hf_escaped "${hf_got#address }"
+      hf_emit "life ${hf_tell_lives_one##*/} $hf_escaped"
+      ;;
+    esac
+  done
+}
+
 # hf_tell_jobs: all jobs with their journals.
 hf_tell_jobs() {
   for hf_tell_jobs_one in "$hf_state"/jobs/*; do

@@ -63,6 +63,10 @@ pub struct ObserveRequest<'a> {
     pub state_dir: Option<&'a str>,
     /// Whether facts are wanted.
     pub facts: bool,
+    /// Whose last job the host shall name; `None`: nobody's.
+    pub controller: Option<&'a str>,
+    /// Whether the host shall list the lives of which it keeps what was there before.
+    pub lives: bool,
     /// The collect calls and probes; empty when only the host itself is asked about.
     pub body: &'a str,
 }
@@ -87,6 +91,8 @@ pub struct StartRequest<'a> {
     pub attempt: &'a str,
     /// The lease's epoch; the host refuses an older one than it has seen.
     pub epoch: u64,
+    /// Who starts it: the host keeps which job was this controller's last.
+    pub controller: &'a str,
     /// The machine id that the host must have; `None` if it had none when it was observed.
     pub machine: Option<&'a str>,
     /// The machine id it gets if it has none.
@@ -136,6 +142,8 @@ pub struct AckRequest<'a> {
 pub fn observe(nonce: &Nonce, request: &ObserveRequest<'_>) -> Vec<u8> {
     let mut program = Program::new(nonce, request.state_dir, &[CAPS, PROBE, FACTS, STATE]);
     program.set("hf_facts", if request.facts { "1" } else { "0" });
+    program.set("hf_controller", request.controller.unwrap_or(""));
+    program.set("hf_lives", if request.lives { "1" } else { "0" });
     program.text("hf_body() {\n:\n");
     program.raw(request.body);
     // A body may end without a newline.
@@ -149,6 +157,7 @@ pub fn start(nonce: &Nonce, request: &StartRequest<'_>) -> Vec<u8> {
     let mut program = Program::new(nonce, request.state_dir, &[CAPS, STATE, SWEEP, RUNNER]);
     program.set("hf_attempt", request.attempt);
     program.set("hf_epoch", &request.epoch.to_string());
+    program.set("hf_controller", request.controller);
     program.set("hf_machine", request.machine.unwrap_or(""));
     program.set("hf_machine_new", request.machine_new);
     program.set("hf_acks", &request.ack.join(" "));
@@ -281,6 +290,7 @@ mod tests {
                 state_dir: Some("/it's"),
                 facts: true,
                 body: "hf_begin 1",
+                ..ObserveRequest::default()
             },
         );
         let text = String::from_utf8(program).expect("programs are text");

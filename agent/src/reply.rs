@@ -17,7 +17,7 @@ mod run_start;
 
 pub use error::ReplyError;
 pub use limits::{
-    ATTRIBUTES_BYTES_MAX, EPOCH_MAX, FACTS_BYTES_MAX, FACTS_MAX, JOBS_MAX, OUTPUT_BYTES_MAX, RECORDS_MAX,
+    ATTRIBUTES_BYTES_MAX, EPOCH_MAX, FACTS_BYTES_MAX, FACTS_MAX, JOBS_MAX, LIVES_MAX, OUTPUT_BYTES_MAX, RECORDS_MAX,
 };
 pub use run_start::RunStart;
 
@@ -59,6 +59,18 @@ pub enum Record {
     Epoch {
         /// The epoch.
         epoch: u64,
+    },
+    /// The last job of the controller that asks.
+    Last {
+        /// The attempt that started it.
+        attempt: String,
+    },
+    /// What was there before a resource, as the host keeps it.
+    Life {
+        /// The resource's life.
+        life: String,
+        /// The resource.
+        address: String,
     },
     /// How many processes the host made meanwhile, ours and others'.
     Forks {

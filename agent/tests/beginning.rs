@@ -171,3 +171,68 @@ fn an_observation_takes_nothing_from_a_job_that_is_on_its_way() {
         assert_eq!(lines(&host.path("count")), 1, "{shell}");
     });
 }
+
+// REVIEW H18
+#[test]
+fn a_job_folder_that_vanished_under_its_transfer_is_told_as_that() {
+    under_every_shell(|shell| {
+        let host = Host::new(shell);
+        let (mut child, mut stdin, payload) = send_program(&host, "a1", &counting(&host));
+        let (first, rest) = payload.split_at(payload.len() / 2);
+        stdin.write_all(first).expect("the payload is read");
+        let job = host.state().join("jobs/a1");
+        wait_for(&job.join("incoming"));
+        std::fs::remove_dir_all(&job).expect("ours");
+        let _ = stdin.write_all(rest);
+        drop(stdin);
+        let mut said = String::new();
+        let _ = child.stdout.take().expect("piped").read_to_string(&mut said);
+        let _ = child.wait();
+        assert!(said.contains("refused no-state-dir "), "{shell}: {said}");
+        assert!(said.contains("was removed"), "{shell}: {said}");
+        assert!(!said.contains("space"), "{shell}: {said}");
+    });
+}
+
+// REVIEW H7
+#[test]
+fn a_host_tells_which_job_was_a_controllers_last_and_what_it_keeps_of_before() {
+    under_every_shell(|shell| {
+        let host = Host::new(shell);
+        let told = |record| host.observe("").records.contains(&record);
+        let last = |attempt: &str| Record::Last {
+            attempt: attempt.to_owned(),
+        };
+        assert!(host.start("a1", &counting(&host)).done, "{shell}");
+        assert!(told(last("a1")), "{shell}");
+        assert!(host.ack("a1", 9).done, "{shell}");
+        assert!(told(last("a1")), "{shell}: also when it is long gone");
+        let mut next = counting(&host);
+        next.epoch = 9;
+        assert!(host.start("a2", &next).done, "{shell}");
+        assert!(told(last("a2")), "{shell}");
+        // Another controller's is none of ours.
+        std::fs::write(host.state().join("controllers/c2"), "a3\n").expect("ours");
+        assert!(!told(last("a3")), "{shell}");
+        for (life, meta) in [
+            ("a1-7", "address file./etc/caf\u{e9} b\ntype file\n"),
+            ("a1-8.new", "address file./half\n"),
+            ("a1-9", "garbage\n"),
+        ] {
+            let folder = host.state().join("before").join(life);
+            std::fs::create_dir_all(&folder).expect("ours");
+            std::fs::write(folder.join("meta"), meta).expect("ours");
+        }
+        let lives: Vec<_> = host
+            .observe("")
+            .records
+            .into_iter()
+            .filter(|record| matches!(record, Record::Life { .. }))
+            .collect();
+        let whole = Record::Life {
+            life: "a1-7".to_owned(),
+            address: "file./etc/caf\u{e9} b".to_owned(),
+        };
+        assert_eq!(lives, [whole], "{shell}");
+    });
+}

@@ -248,7 +248,8 @@ fn what_a_ready_check_said_and_how_it_ended_is_told() {
         assert_eq!(said.next(), Some("started"), "{shell}: {output}");
         // The time may be over between a check's words and its code, and these two are all that is said.
         let whole = ["connection refused by 127.0.0.1", "ready check ended with 7"];
-        let said: Vec<&str> = said.collect();
+        // posh tells now and then that the time was over in the middle of a pause.
+        let said: Vec<&str> = said.filter(|line| line.trim() != "Terminated").collect();
         assert!(said.len() >= 2, "{shell}: {output}");
         for (at, line) in said.iter().enumerate() {
             assert_eq!(*line, whole[at % 2], "{shell}: {output}");

@@ -256,8 +256,8 @@ fn resources_in_any_order_cost_no_more_than_in_order() {
         let body = format!("{collects}hf_collect\n{probes}");
         let request = ObserveRequest {
             state_dir: Some(&state),
-            facts: false,
             body: &body,
+            ..ObserveRequest::default()
         };
         let mut child = Command::new("dash")
             .arg("-x")

@@ -11,6 +11,7 @@ pub mod fleet;
 pub mod link;
 pub mod load;
 pub mod observe;
+pub mod older;
 pub mod outcomes;
 pub mod output;
 pub mod probes;

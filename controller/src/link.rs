@@ -114,6 +114,10 @@ pub struct Reply {
     pub attributes: BTreeMap<u32, Attributes>,
     /// Old texts by number of the resource.
     pub texts: BTreeMap<u32, Vec<u8>>,
+    /// The last job of ours that the host took.
+    pub last: Option<String>,
+    /// The lives of which it keeps what was there before, with their addresses.
+    pub lives: BTreeMap<String, String>,
     /// Jobs and how far they came.
     pub jobs: BTreeMap<String, JobFold>,
     /// Why the request was refused.
@@ -175,6 +179,10 @@ impl Reply {
             }
             Record::Machine { id } => self.machine = Some(id),
             Record::Epoch { epoch } => self.epoch = epoch,
+            Record::Last { attempt } => self.last = Some(attempt),
+            Record::Life { life, address } => {
+                self.lives.insert(life, address);
+            }
             Record::Forks { count } => self.forks = Some(count),
             Record::Attr { id, key, value } => self.attributes.entry(id).or_default().0.push((key, value)),
             Record::Text { id, bytes } => {

@@ -6,6 +6,7 @@ use crate::cli::args::Global;
 use crate::cli::error::{CliError, CliResult};
 use crate::config::{Config, PROJECT_FILE, StoreUrl, find_project};
 use crate::redact;
+use crate::store::Opened;
 use crate::transport::{Become, HostKeyPolicy, Target, Timeouts, Via};
 use crate::trust::{ReadError, Trust};
 use holdfast_inventory::diagnostic::{Located, Location, Problem, Problems, SourceFile};
@@ -31,12 +32,16 @@ pub struct Project {
     pub blueprints: Vec<Blueprint>,
     /// The files that blueprints refer to.
     pub files: Files,
+    /// The stores that were opened of it.
+    pub opened: Opened,
     limit: Option<String>,
 }
 
 /// How much of a project a command needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scope {
+    /// `holdfast.toml` alone: what has to do with the store, and with no host.
+    Store,
     /// The inventory alone: a broken blueprint shall not keep anybody from running a command.
     Inventory,
     /// The blueprints too.
@@ -61,6 +66,7 @@ impl Project {
             .map_err(|error| unread(&root, &path, &error))?;
         let (config, mut problems) = Config::parse(&SourceFile::new(&path, text));
         let inventory_files = match global.inventory.as_slice() {
+            [] if scope == Scope::Store => Vec::new(),
             [] => read_all(&root, &config.inventory, &config, &trust, &mut problems),
             flags => {
                 let named: Vec<Located<String>> = flags
@@ -88,6 +94,7 @@ impl Project {
             inventory,
             blueprints: Vec::new(),
             files: Files::new(),
+            opened: global.opened.clone(),
             limit: global.limit.clone(),
             config,
         };

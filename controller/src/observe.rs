@@ -7,6 +7,7 @@
 use crate::fleet::Fleet;
 use crate::link::{self, Limits};
 use crate::now;
+use crate::older;
 use crate::outcomes;
 use crate::redact;
 use crate::store::{Store, StoreError};
@@ -16,7 +17,7 @@ use holdfast_agent::program::{self, ObserveRequest};
 use holdfast_inventory::HostName;
 use holdfast_plan::content::sha256_hex;
 use holdfast_plan::event::{Event, HoldReason, JobEnded, Resolution};
-use holdfast_plan::ids::{AttemptId, MachineId};
+use holdfast_plan::ids::{AttemptId, LifeId, MachineId};
 use holdfast_plan::job::observe_body;
 use holdfast_plan::ledger::Ledger;
 use holdfast_plan::observation::{JobReport, JobState, Observation, Observed};
@@ -158,10 +159,13 @@ async fn observe_host(
         held = None;
     }
     let (mut rounds, mut losses) = (0, 0);
+    let mut lives = false;
     let result = loop {
         rounds += 1;
         let asked = to_observe(desired, &ledger, mode);
-        let observation = match ask(session.as_mut(), target, &asked).await {
+        // What comes to be taken for ours must not be what a store that is gone has put there.
+        lives |= mode == Mode::Converge && desired.iter().any(|one| !ledger.entries.contains_key(&one.address));
+        let observation = match ask(session.as_mut(), target, &asked, store.chain(), lives).await {
             Ok(observation) => observation,
             Err(Outcome::Unreachable(why)) if losses < why.kind.retries(CONNECT_RETRIES) => {
                 // Looking changes nothing: a connection lost meanwhile is no reason to give the host up.
@@ -211,14 +215,25 @@ async fn observe_host(
         let complete = to_observe(desired, &ledger, mode)
             .iter()
             .all(|asked| observation.resources.contains_key(&asked.desired.address));
-        if complete || rounds == ROUNDS_MAX {
+        let older = match older::is_older(store, &observation).await {
+            Ok(older) => older,
+            Err(error) => break Err(Unobserved::Store(error)),
+        };
+        // Of what is in no record, people are told how much it is.
+        let counted = lives || !older;
+        lives |= older;
+        if (complete && counted) || rounds == ROUNDS_MAX {
             break Ok(observation);
         }
     };
     fleet.close(session).await;
     let mut observation = result?;
     tracing::info!(%host, resources = observation.resources.len(), jobs = observation.jobs.len(), rounds, "observed");
+    older::keep_unknown(store, &mut observation)
+        .await
+        .map_err(Unobserved::Store)?;
     let held = hold_another(store, host, machine.as_ref(), held, &observation).await?;
+    let held = older::hold(store, host, machine.as_ref(), held, &observation).await?;
     let (ended, unbegun) = set_aside(store, &mut observation).await.map_err(Unobserved::Store)?;
     Ok(Known {
         observation,
@@ -301,7 +316,12 @@ async fn unreachable_host(
 }
 
 /// Records that what a machine was held for is over.
-async fn release(store: &Store, host: &HostName, machine: Option<&MachineId>, by: &str) -> Result<(), Unobserved> {
+pub(crate) async fn release(
+    store: &Store,
+    host: &HostName,
+    machine: Option<&MachineId>,
+    by: &str,
+) -> Result<(), Unobserved> {
     let Some(machine) = machine else { return Ok(()) };
     let event = Event::Resolved {
         host: host.clone(),
@@ -350,17 +370,22 @@ async fn hold_another(
     }
 }
 
-/// Sends one observe over an open session.
+/// Sends one observe over an open session, in the name of a controller; with `lives`, what the host keeps of what was there
+/// before is asked for too.
 pub async fn ask(
     session: &mut dyn crate::transport::Session,
     target: &Target,
     resources: &[Asked<'_>],
+    controller: &str,
+    lives: bool,
 ) -> Result<Observation, Outcome> {
     let body = observe_body(resources);
     let nonce = link::nonce();
     let request = ObserveRequest {
         state_dir: target.state_dir.as_deref(),
         facts: true,
+        controller: Some(controller),
+        lives,
         body: body.text.as_str(),
     };
     let program = program::observe(&nonce, &request);
@@ -394,6 +419,12 @@ pub async fn ask(
         epoch: reply.epoch,
         facts: reply.facts,
         jobs,
+        last: reply.last.map(AttemptId),
+        lives: reply
+            .lives
+            .into_iter()
+            .filter_map(|(life, address)| Some((LifeId(life), address.parse().ok()?)))
+            .collect(),
         resources,
         forks: reply.forks,
     })

@@ -58,6 +58,7 @@ pub fn make(ledger: &Ledger, state_dir: Option<&str>) -> Probes {
         state_dir,
         facts: true,
         body: body.text.as_str(),
+        ..ObserveRequest::default()
     };
     // The digest must not depend on the nonce: the same probes keep their name.
     let unnamed = sha256_hex(&program::observe(&Nonce::new([0; 16]), &request));

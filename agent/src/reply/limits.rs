@@ -17,6 +17,8 @@ pub const FACTS_BYTES_MAX: usize = 16 * 1024;
 pub const ATTRIBUTES_BYTES_MAX: usize = 128 * 1024;
 /// Jobs on one host: one runs, and a few controllers left theirs behind.
 pub const JOBS_MAX: usize = 128;
+/// Lives of which a host keeps what was there before: a thousand resources, each declared anew sixteen times.
+pub const LIVES_MAX: usize = 16 * 1024;
 /// The longest output of a step: a host keeps 4 KiB.
 pub const OUTPUT_BYTES_MAX: usize = 8 * 1024;
 
@@ -31,6 +33,7 @@ pub(super) struct Counts {
     facts: usize,
     facts_bytes: usize,
     jobs: usize,
+    lives: usize,
     attributes: BTreeMap<u32, usize>,
 }
 
@@ -50,6 +53,7 @@ impl Counts {
                 add(bytes, key.len() + value.len(), ATTRIBUTES_BYTES_MAX, what)
             }
             Record::Job { .. } => add(&mut self.jobs, 1, JOBS_MAX, "jobs"),
+            Record::Life { .. } => add(&mut self.lives, 1, LIVES_MAX, "lives"),
             Record::Output { bytes, .. } => add(&mut 0, bytes.len(), OUTPUT_BYTES_MAX, "bytes of one step's output"),
             _ => Ok(()),
         }

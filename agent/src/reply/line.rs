@@ -27,6 +27,14 @@ pub(super) fn parse(line: &str) -> Option<Line> {
         "epoch" => Record::Epoch {
             epoch: rest.parse().ok().filter(|epoch| *epoch <= EPOCH_MAX)?,
         },
+        "last" => Record::Last { attempt: name(rest)? },
+        "life" => {
+            let (life, address) = cut(rest);
+            Record::Life {
+                life: name(life)?,
+                address: unescape(address),
+            }
+        }
         "forks" => Record::Forks {
             count: rest.parse().ok()?,
         },

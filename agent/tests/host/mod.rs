@@ -49,6 +49,9 @@ pub(crate) fn under_every_shell(test: impl Fn(&'static str) + Sync) {
     });
 }
 
+/// The controller that starts and observes.
+pub(crate) const CONTROLLER: &str = "c1";
+
 /// The machine id that hosts of these tests get.
 pub(crate) const MACHINE_NEW: &str = "6b6f7a3c-0000-4000-8000-000000000001";
 
@@ -295,6 +298,8 @@ impl Host {
         let request = ObserveRequest {
             state_dir: Some(&state),
             facts: true,
+            controller: Some(CONTROLLER),
+            lives: true,
             body,
         };
         self.exec(&nonce, &program::observe(&nonce, &request), |_| None)
@@ -388,6 +393,7 @@ impl Host {
                 state_dir: Some(&state),
                 attempt,
                 epoch: job.epoch,
+                controller: CONTROLLER,
                 machine: machine.as_deref().map(str::trim_end),
                 machine_new: MACHINE_NEW,
                 ack: &job.acks,

@@ -374,6 +374,13 @@ pub enum HoldReason {
         /// Which.
         processes: Vec<String>,
     },
+    /// The host took a job of ours that the store has no record of: the store was put back in time.
+    StoreOlder {
+        /// The last one it took.
+        attempt: AttemptId,
+        /// How many things that it keeps what was there before of are in no record.
+        lives: usize,
+    },
     /// The machine id is missing or another one: re-imaged, or two names for one host.
     MachineDiffers {
         /// What the host says now.
@@ -388,6 +395,17 @@ impl fmt::Display for HoldReason {
             Self::HostKeyChanged => f.write_str("its host key changed"),
             Self::Survivors { processes } => {
                 write!(f, "processes of a stopped step still run: {}", processes.join(", "))
+            }
+            Self::StoreOlder { attempt, lives } => {
+                let things = match lives {
+                    0 => String::new(),
+                    1 => " and 1 thing it put there".to_owned(),
+                    many => format!(" and {many} things it put there"),
+                };
+                write!(
+                    f,
+                    "the store is older than what this host knows: job {attempt} of this project{things} are in no record"
+                )
             }
             Self::MachineDiffers { observed: Some(found) } => write!(f, "machine {found} answers under its name"),
             Self::MachineDiffers { observed: None } => f.write_str("its machine id is gone"),
@@ -412,6 +430,14 @@ pub enum Resolution {
     Taint,
     /// The machine was re-imaged: its ledger is void, and the host begins anew.
     NewMachine,
+    /// What is on the host and in no record of this store counts as found there. What was there before it stays on the
+    /// host, and nothing puts it back any more.
+    AsFound {
+        /// The last job of ours that the host took, if the store has no record of it.
+        attempt: Option<AttemptId>,
+        /// The lives that are in no record.
+        lives: Vec<LifeId>,
+    },
     /// A job that this store knows nothing of was taken off the host. What it did there is in no ledger of ours.
     JobDropped {
         /// Which.

@@ -474,7 +474,7 @@ fn resolve(ledger: &mut Ledger, address: Option<&Address>, how: &Resolution) {
         // The machine that this ledger is about is gone.
         (_, Resolution::NewMachine) => *ledger = Ledger::default(),
         // The machine is let go on; its resources are as they were.
-        (_, Resolution::JobDropped { .. })
+        (_, Resolution::JobDropped { .. } | Resolution::AsFound { .. })
         | (None, Resolution::Retry | Resolution::Skip { .. } | Resolution::Accept | Resolution::Taint) => {}
     }
 }

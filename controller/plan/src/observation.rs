@@ -3,7 +3,7 @@
 //! Everything here came from a host and is hostile: it is data, never sh and never a template.
 
 use crate::address::Address;
-use crate::ids::{AttemptId, MachineId, Timestamp};
+use crate::ids::{AttemptId, LifeId, MachineId, Timestamp};
 use holdfast_inventory::HostName;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -279,6 +279,11 @@ pub struct Observation {
     pub facts: Facts,
     /// Jobs on the host that are not acked.
     pub jobs: Vec<JobReport>,
+    /// The last job of this controller that the host took.
+    pub last: Option<AttemptId>,
+    /// Lives of which the host keeps what was there before, where it was asked for them: those of no job that the store
+    /// has a record of.
+    pub lives: BTreeMap<LifeId, Address>,
     /// What the probes found.
     pub resources: BTreeMap<Address, Observed>,
     /// Processes that the host made meanwhile (whole host; `None` where it can't tell).

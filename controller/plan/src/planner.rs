@@ -19,6 +19,7 @@ mod leaving;
 #[cfg(test)]
 mod tests;
 mod undo;
+mod unknown;
 
 use crate::address::Address;
 use crate::change::{Action, Change, HostPlan, Reason, Refusal, Step, StepGuard, StepLife};
@@ -131,6 +132,7 @@ pub fn to_observe<'a>(desired: &'a [DesiredResource], ledger: &'a Ledger, mode: 
 pub fn plan_host(input: &PlanInput<'_>) -> HostPlan {
     let mut draft = Draft::new(input);
     draft.refuse_host();
+    draft.refuse_unknown();
     let desired: Vec<&DesiredResource> = match input.mode {
         Mode::Converge => input.desired.iter().collect(),
         Mode::Drift => {
@@ -277,11 +279,11 @@ impl<'a> Draft<'a> {
             }
             (Some(_), Some(_), _) | (None, _, _) => {}
         }
-        // That another machine answers was said above.
+        // That another machine answers was said above; that the store is older is said by `refuse_unknown`.
         let why = self
             .input
             .held
-            .filter(|why| !matches!(why, HoldReason::MachineDiffers { .. }));
+            .filter(|why| !matches!(why, HoldReason::MachineDiffers { .. } | HoldReason::StoreOlder { .. }));
         if let Some(why) = why {
             let message = format!(
                 "held: {why}; when you are sure of the host, `holdfast resolve {} accept` lets it go on",

@@ -47,6 +47,8 @@ pub enum Rule {
     DependencyChanges,
     /// What a service restarts on changed in an earlier run.
     RestartOwed,
+    /// Holdfast put it there, and this store has no record of it.
+    InNoRecord,
     /// There is no sh for it on this host's platform.
     Unsupported,
 }
@@ -64,6 +66,10 @@ impl Rule {
 
     fn words(self) -> (&'static str, &'static str) {
         match self {
+            Self::InNoRecord => (
+                "in no record",
+                "taken for what was always there, what was there before it would be lost",
+            ),
             Self::Stuck => (
                 "stuck",
                 "what could not be put back waits for a person, whatever is desired now",

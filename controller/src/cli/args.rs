@@ -1,6 +1,7 @@
 //! What can be typed: every command and flag, with examples. Parsing only; no command runs here.
 
 use crate::cancel::Cancel;
+use crate::store::Opened;
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 
@@ -69,6 +70,9 @@ pub struct Global {
     /// What stops the command: no flag, but given to every command like one.
     #[arg(skip)]
     pub cancel: Cancel,
+    /// What the command opened and has to close.
+    #[arg(skip)]
+    pub opened: Opened,
 }
 
 /// The commands.
@@ -117,10 +121,11 @@ pub enum Command {
   accept   what is on the host now counts as applied
   taint    undo it and make it anew at the next apply
 Of a machine (HOST WORD):
-  accept     let a held machine go on; one that was re-imaged begins anew, and nothing of its old ledger is undone
+  accept     let a held machine go on; one that was re-imaged begins anew, and nothing of its old ledger is undone; of one that knows
+             more than a store which was put back in time, what is there counts as found
   drop-job   take off a job that another controller left there
 
-Examples:\n  holdfast resolve web01 file./etc/motd retry\n  holdfast resolve web01 file./etc/motd skip --because 'removed by hand'\n  holdfast resolve web01 accept   the host was re-imaged: begin anew\n  holdfast resolve web01 drop-job   take off a job that another controller left there")]
+Examples:\n  holdfast resolve web01 file./etc/motd retry\n  holdfast resolve web01 file./etc/motd skip --because 'removed by hand'\n  holdfast resolve web01 accept   the host was re-imaged, or the store is older: go on from what is there\n  holdfast resolve web01 drop-job   take off a job that another controller left there")]
     Resolve(ResolveArgs),
     /// Break the lease of a controller that is gone for good.
     #[command(after_help = "Example:\n  holdfast unlock web01")]
@@ -139,6 +144,9 @@ Examples:\n  holdfast resolve web01 file./etc/motd retry\n  holdfast resolve web
     /// List runs, or show one.
     #[command(after_help = "Examples:\n  holdfast runs\n  holdfast runs show 3f2a")]
     Runs(RunsArgs),
+    /// Back up, verify or mend the store: the record of all that was done.
+    #[command(subcommand, after_help = "Example:\n  holdfast store backup /backup/fleet.db")]
+    Store(StoreCommand),
     /// See all of it work: embedded hosts, no root, nothing to configure.
     #[command(
         after_help = "Examples:\n  holdfast demo\n  holdfast demo --hosts 200\n  holdfast demo --keep   leave the hosts up and try the commands yourself"
@@ -297,6 +305,22 @@ pub struct UnlockArgs {
     /// Do not ask.
     #[arg(short, long)]
     pub yes: bool,
+}
+
+/// `store ...`.
+#[derive(Debug, Clone, Subcommand)]
+pub enum StoreCommand {
+    /// Copy the store to a new file, whole, also while others write it.
+    #[command(after_help = "Example:\n  holdfast store backup /backup/fleet-$(date +%F).db")]
+    Backup {
+        /// The file to make.
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+    },
+    /// Verify every event, whether the tables are what the events come to, and every kept content.
+    Verify,
+    /// Make the tables anew from the events.
+    Rebuild,
 }
 
 /// `agent ...`.

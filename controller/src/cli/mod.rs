@@ -20,6 +20,7 @@ pub mod resolve;
 pub mod run;
 pub mod runs;
 pub mod saved_plan;
+pub mod store;
 mod typed;
 pub mod unlock;
 pub mod validate;
@@ -82,8 +83,14 @@ async fn run(cli: &Cli) -> u8 {
     }
 }
 
-/// Runs one command; the demo runs others through it.
+/// Runs one command and closes what it opened; the demo runs others through it.
 pub async fn dispatch(cli: &Cli) -> CliResult<i32> {
+    let code = carry_out_command(cli).await;
+    cli.global.opened.close().await;
+    code
+}
+
+async fn carry_out_command(cli: &Cli) -> CliResult<i32> {
     let global = &cli.global;
     refuse_idle_flags(global, &cli.command)?;
     match &cli.command {
@@ -101,6 +108,7 @@ pub async fn dispatch(cli: &Cli) -> CliResult<i32> {
         Command::Agent(command) => agent::run(global, command).await,
         Command::Machines(args) => machines::run(global, args).await,
         Command::Runs(args) => runs::run(global, args).await,
+        Command::Store(command) => store::run(global, command).await,
         Command::Demo(args) => crate::demo::run(global, args).await,
         Command::Completions(args) => {
             let mut script = Vec::new();
@@ -119,6 +127,7 @@ pub async fn dispatch(cli: &Cli) -> CliResult<i32> {
 fn refuse_idle_flags(global: &Global, command: &Command) -> CliResult<()> {
     let (name, has_folder) = match command {
         Command::Init(_) => ("init", true),
+        Command::Store(_) => ("store", true),
         Command::Demo(_) => ("demo", false),
         Command::Completions(_) => ("completions", false),
         _ => return Ok(()),
@@ -160,9 +169,11 @@ fn log(verbose: u8) {
 
 /// Opens the project's store.
 async fn open_store(project: &Project) -> CliResult<Store> {
-    Store::open(project.store_path())
+    let store = Store::open(project.store_path())
         .await
-        .map_err(|error| store_error(&error))
+        .map_err(|error| store_error(&error))?;
+    project.opened.keep(&store);
+    Ok(store)
 }
 
 /// Says that the store failed.

@@ -7,7 +7,8 @@ use crate::executor::{Leftover, clear};
 use crate::fleet::Fleet;
 use crate::load::{Project, Scope, login_name};
 use crate::now;
-use crate::observe::{Known, observe};
+use crate::observe::{Known, ask, observe};
+use crate::older;
 use crate::store::{LEASE_TTL_MS, Store};
 use crate::transport::Target;
 use crate::view::terminal::data_line;
@@ -48,15 +49,12 @@ pub async fn run(global: &Global, args: &ResolveArgs) -> CliResult<i32> {
     let (address, how) = match args.what.as_slice() {
         [word] if word == "accept" => {
             let how = match held {
+                None | Some(HoldReason::StoreOlder { .. }) => {
+                    as_found(global, &project, &store, &host, &machine).await?
+                }
                 // The id differs: what we put there is gone with the old system.
                 Some(HoldReason::MachineDiffers { .. }) => Resolution::NewMachine,
                 Some(_) => Resolution::Accept,
-                None => {
-                    return Err(CliError::hinted(
-                        format!("nothing holds the machine behind `{host}`: there is nothing to accept"),
-                        format!("`holdfast plan {host}` shows what stands in the way, if anything does"),
-                    ));
-                }
             };
             (None, how)
         }
@@ -124,8 +122,52 @@ fn follows(event: &Event) -> &'static str {
         Resolution::NewMachine => {
             "the ledger of the machine before is void: nothing of it will be undone, and the next plan begins anew"
         }
+        Resolution::AsFound { .. } => "what is there counts as found, and leaving the blueprint leaves it there",
         Resolution::JobDropped { .. } => "the next plan shows how the host is",
     }
+}
+
+/// Asks the host what it knows and this store does not: from now on that counts as found there.
+async fn as_found(
+    global: &Global,
+    project: &Project,
+    store: &Store,
+    host: &HostName,
+    machine: &MachineId,
+) -> CliResult<Resolution> {
+    let target = project.targets(std::slice::from_ref(host))?.remove(0);
+    let fleet = fleet(project, global);
+    let mut session = fleet
+        .reach(&target)
+        .await
+        .map_err(|error| CliError::hinted(format!("{host}: {error}"), error.hint()))?;
+    let observation = ask(session.as_mut(), &target, &[], store.chain(), true).await;
+    fleet.close(session).await;
+    let mut observation = observation.map_err(|outcome| {
+        let what = format!("{host}: {}", outcome.message());
+        CliError::hinted(what, outcome.hint().unwrap_or("look at the host"))
+    })?;
+    if observation.machine.as_ref() != Some(machine) {
+        return Err(another_machine(host));
+    }
+    let doing = |error| store_error(&error);
+    let older = older::is_older(store, &observation).await.map_err(doing)?;
+    older::keep_unknown(store, &mut observation).await.map_err(doing)?;
+    if !older && observation.lives.is_empty() {
+        return Err(CliError::hinted(
+            format!("nothing holds the machine behind `{host}`: there is nothing to accept"),
+            format!("`holdfast plan {host}` shows what stands in the way, if anything does"),
+        ));
+    }
+    for (life, address) in &observation.lives {
+        data_line(&format!(
+            "{host} {address}: counts as found there; what was there before it stays in before/{life} of the state_dir"
+        ));
+    }
+    Ok(Resolution::AsFound {
+        attempt: observation.last.filter(|_| older),
+        lives: observation.lives.into_keys().collect(),
+    })
 }
 
 /// Takes the jobs of another controller off a host, under our own lease; one that runs is left alone.
@@ -196,11 +238,15 @@ async fn look(store: &Store, fleet: &Fleet, target: &Target) -> CliResult<(Machi
     };
     match known.machine.clone() {
         Some(machine) if known.observation.machine.as_ref() == Some(&machine) => Ok((machine, known)),
-        _ => Err(CliError::hinted(
-            format!("the host behind `{host}` is not the machine that is known by this name, or has no id yet"),
-            format!("`holdfast plan {host}` shows what stands in the way"),
-        )),
+        _ => Err(another_machine(host)),
     }
+}
+
+fn another_machine(host: &HostName) -> CliError {
+    CliError::hinted(
+        format!("the host behind `{host}` is not the machine that is known by this name, or has no id yet"),
+        format!("`holdfast plan {host}` shows what stands in the way"),
+    )
 }
 
 /// Lists the jobs that can be taken off: over, and in no store of ours.

@@ -78,6 +78,7 @@ impl Shared {
                 state_dir: self.work(&host).target.state_dir.as_deref(),
                 attempt: attempt.as_str(),
                 epoch: job.epoch,
+                controller: self.execution.store.chain(),
                 machine: job.plan.machine.as_ref().map(MachineId::as_str),
                 machine_new: job.machine.as_str(),
                 ack: &ack,

@@ -50,6 +50,25 @@ pub enum StoreError {
         /// The newest schema that this program knows.
         known: i64,
     },
+    /// Everybody could put another file in its place.
+    #[error(
+        "{} can be written by everybody, who could put another store into it; nothing was opened: chmod o-w {}",
+        path.display(),
+        path.display()
+    )]
+    Shared {
+        /// Which folder or file.
+        path: PathBuf,
+    },
+    /// It is not where it was opened.
+    #[error(
+        "the store {} was moved, removed or replaced while it was in use; what happens from now on would be recorded nowhere",
+        path.display()
+    )]
+    Gone {
+        /// Where it was.
+        path: PathBuf,
+    },
     /// The disk is full.
     #[error("the disk of the store {} is full; nothing of this was recorded: free some space and run the command again", path.display())]
     DiskFull {
@@ -80,7 +99,7 @@ pub enum StoreError {
     },
     /// A row does not hold what was written.
     #[error(
-        "failed to read {what} from the store: {detail}; the file was damaged or changed by hand: put a backup of the store in its place"
+        "failed to read {what} from the store: {detail}; the file was damaged or changed by hand; `holdfast store verify` tells how much, and what to do"
     )]
     Row {
         /// Which row.
@@ -139,6 +158,8 @@ impl StoreError {
             | Self::Damaged { .. }
             | Self::Foreign { .. }
             | Self::TooNew { .. }
+            | Self::Shared { .. }
+            | Self::Gone { .. }
             | Self::DiskFull { .. }
             | Self::ReadOnly { .. }
             | Self::Busy { .. }

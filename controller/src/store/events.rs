@@ -7,6 +7,7 @@ use super::chain::{Broken, Fault, Hash, START, Walk, link};
 use super::error::{Result, StoreError};
 use super::leases::signed;
 use super::projections::Projector;
+use super::sqlite::Place;
 use super::{Store, sqlite};
 use crate::redact;
 use holdfast_inventory::HostName;
@@ -15,7 +16,7 @@ use holdfast_plan::ids::{RunId, Timestamp};
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Connection, Row, SqliteConnection, SqlitePool};
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::task::JoinHandle;
 
@@ -59,9 +60,9 @@ pub(super) struct Queue {
 
 impl Queue {
     /// Starts the writer. It ends when the store is dropped or finished, after what is queued.
-    pub(super) fn start(path: PathBuf, pool: SqlitePool, chain: String) -> Self {
+    pub(super) fn start(place: Place, pool: SqlitePool, chain: String) -> Self {
         let (sender, receiver) = mpsc::channel(QUEUE_APPENDS);
-        let writer = tokio::spawn(write_batches(path, pool, chain, receiver));
+        let writer = tokio::spawn(write_batches(place, pool, chain, receiver));
         Self {
             sender: Mutex::new(Some(sender)),
             writer: Mutex::new(Some(writer)),
@@ -154,11 +155,11 @@ impl Store {
 }
 
 /// Takes appends from the queue, as many as wait, and commits them together.
-async fn write_batches(path: PathBuf, pool: SqlitePool, chain: String, mut receiver: mpsc::Receiver<Append>) {
+async fn write_batches(place: Place, pool: SqlitePool, chain: String, mut receiver: mpsc::Receiver<Append>) {
     let mut batch = Vec::with_capacity(BATCH_APPENDS);
     while receiver.recv_many(&mut batch, BATCH_APPENDS).await > 0 {
         let appends = std::mem::take(&mut batch);
-        match write_batch(&path, &pool, &chain, &appends).await {
+        match write_batch(&place, &pool, &chain, &appends).await {
             Ok(results) => {
                 for (append, result) in appends.into_iter().zip(results) {
                     // Whoever asked may have gone meanwhile; the events are kept all the same.
@@ -175,7 +176,14 @@ async fn write_batches(path: PathBuf, pool: SqlitePool, chain: String, mut recei
 }
 
 /// Commits a batch. An append that is refused is rolled back alone; when the database fails, all are.
-async fn write_batch(path: &Path, pool: &SqlitePool, chain: &str, appends: &[Append]) -> Result<Vec<Result<Vec<u64>>>> {
+async fn write_batch(
+    place: &Place,
+    pool: &SqlitePool,
+    chain: &str,
+    appends: &[Append],
+) -> Result<Vec<Result<Vec<u64>>>> {
+    place.check()?;
+    let path = place.path();
     let explain = |source| sqlite::explain(path, "append events", source);
     let mut transaction = pool.begin_with("BEGIN IMMEDIATE").await.map_err(explain)?;
     let mut results = Vec::with_capacity(appends.len());

@@ -375,7 +375,7 @@ async fn a_full_disk_is_told_and_loses_nothing() {
     let small = folder.path().join("small");
     fs::create_dir(&small).expect("a folder");
     let mounted = Command::new("mount")
-        .args(["-t", "tmpfs", "-o", "size=768k", "tmpfs"])
+        .args(["-t", "tmpfs", "-o", "size=768k,mode=700", "tmpfs"])
         .arg(&small)
         .stderr(Stdio::null())
         .status()
@@ -403,4 +403,174 @@ async fn fill(path: PathBuf) {
     assert!(error.to_string().contains("is full"), "{error:?}");
     assert_eq!(store.verify_chain().await.expect("still readable"), Ok(acknowledged));
     store.close().await;
+}
+
+// REVIEW H18
+#[tokio::test]
+async fn a_store_that_everybody_can_write_is_refused() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = file(&folder);
+    filled(&path, 1).await;
+    let parent = path.parent().expect("a folder").to_owned();
+    for (what, mode, back) in [(&parent, 0o777, 0o700), (&parent, 0o1777, 0o700), (&path, 0o606, 0o600)] {
+        fs::set_permissions(what, fs::Permissions::from_mode(mode)).expect("ours");
+        let message = refusal(Store::open(&path).await);
+        let named = format!("{} can be written by everybody", what.display());
+        assert!(
+            message.starts_with(&named) && message.contains("chmod o-w"),
+            "{message}"
+        );
+        fs::set_permissions(what, fs::Permissions::from_mode(back)).expect("ours");
+    }
+    Store::open(&path).await.expect("ours alone again").close().await;
+}
+
+// REVIEW H18
+#[tokio::test]
+async fn drafts_of_killed_processes_are_swept_and_those_of_living_ones_are_not() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = file(&folder);
+    filled(&path, 1).await;
+    let beside = |name: &str| path.with_file_name(name);
+    for name in [
+        "holdfast.db.new-dead",
+        "holdfast.db.new-dead-journal",
+        "notes.new-dead",
+        "holdfast.db.new-alive",
+    ] {
+        fs::write(beside(name), "x").expect("written");
+        if !name.ends_with("alive") {
+            let aged = Command::new("touch")
+                .args(["-d", "1 hour ago"])
+                .arg(beside(name))
+                .status();
+            assert!(aged.expect("touch runs").success());
+        }
+    }
+    Store::open(&path).await.expect("opened").close().await;
+    let left = |name: &str| beside(name).exists();
+    assert!(!left("holdfast.db.new-dead") && !left("holdfast.db.new-dead-journal"));
+    assert!(left("holdfast.db.new-alive") && left("notes.new-dead"));
+}
+
+// REVIEW H18
+#[tokio::test]
+async fn a_changed_letter_of_a_run_is_not_believed_and_is_made_anew_from_the_events() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = Store::open(file(&folder)).await.expect("a new store");
+    store.append(NOW, vec![started("r1")]).await.expect("appended");
+    let before = store.runs(10).await.expect("as written");
+    assert_eq!(store.verify().await.expect("readable").differing, []);
+    for sql in [
+        "UPDATE runs SET started_by = 'eve'",
+        "UPDATE runs SET command = command || ' '",
+        "UPDATE runs SET started_ms = started_ms + 1",
+        "UPDATE runs SET hosts = CAST('[]' AS BLOB)",
+        "UPDATE runs SET ended_ms = 7",
+    ] {
+        tamper(store.path(), sql).await;
+        let error = store.runs(10).await.expect_err(sql).to_string();
+        assert!(
+            error.contains("run r1") && error.contains("`holdfast store verify`"),
+            "{error}"
+        );
+        let verified = store.verify().await.expect("readable");
+        assert_eq!(
+            (verified.differing, verified.lost),
+            (vec![("runs", 1)], vec![]),
+            "{sql}"
+        );
+        store.rebuild().await.expect("rebuilt");
+        assert_eq!(store.runs(10).await.expect("as written"), before);
+    }
+}
+
+// REVIEW H18
+#[tokio::test]
+async fn verifying_finds_what_was_changed_and_changes_nothing() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = Store::open(file(&folder)).await.expect("a new store");
+    for number in 0..3 {
+        store
+            .append(NOW, vec![started(&format!("r{number}"))])
+            .await
+            .expect("appended");
+    }
+    let mut blobs = holdfast_plan::content::Blobs::default();
+    let content = blobs.insert(b"content".as_slice());
+    store.put_blobs(&blobs, NOW).await.expect("kept");
+    let verified = store.verify().await.expect("readable");
+    assert_eq!((verified.events, verified.contents, verified.plans), (3, 1, 0));
+    assert_eq!((verified.lost.len(), verified.differing.len()), (0, 0));
+    tamper(
+        store.path(),
+        "DELETE FROM runs WHERE run = 'r2'; INSERT INTO machines VALUES ('m', 'h', 1)",
+    )
+    .await;
+    tamper(store.path(), "UPDATE blobs SET bytes = CAST('Content' AS BLOB)").await;
+    let verified = store.verify().await.expect("readable");
+    assert_eq!(verified.differing, [("machines", 1), ("runs", 1)]);
+    assert_eq!(
+        verified.lost,
+        [format!("the bytes of content {} were changed", content.sha256)]
+    );
+    assert_eq!(store.verify().await.expect("readable"), verified, "nothing was changed");
+    tamper(
+        store.path(),
+        "DROP TRIGGER events_are_never_changed; UPDATE events SET json = CAST(replace(CAST(json AS TEXT), 'ann', 'eve') AS BLOB) WHERE seq = 2",
+    )
+    .await;
+    let verified = store.verify().await.expect("readable");
+    assert!(verified.lost[0].contains("event 2 of chain"), "{verified:?}");
+}
+
+// REVIEW H18
+#[tokio::test]
+async fn a_store_whose_folder_vanished_says_so_and_records_nothing_into_nowhere() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = file(&folder);
+    let store = Store::open(&path).await.expect("a new store");
+    store.append(NOW, vec![started("r1")]).await.expect("appended");
+    fs::rename(path.parent().expect("a folder"), folder.path().join("moved")).expect("moved");
+    for _ in 0..2 {
+        let error = store
+            .append(NOW, vec![started("r2")])
+            .await
+            .expect_err("it is gone")
+            .to_string();
+        assert!(error.contains("was moved, removed or replaced"), "{error}");
+    }
+    fs::create_dir(path.parent().expect("a folder")).expect("a folder");
+    fs::copy(folder.path().join("moved/holdfast.db"), &path).expect("another one");
+    let error = store.mark_acked(&[]).await.expect_err("it was replaced").to_string();
+    assert!(error.contains("was moved, removed or replaced"), "{error}");
+    store.close().await;
+}
+
+// REVIEW H18
+#[tokio::test]
+async fn a_store_on_a_read_only_disk_is_told_as_that() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mount = |arguments: &[&str]| {
+        let mut command = Command::new("mount");
+        command.args(arguments).arg(folder.path()).stderr(Stdio::null());
+        command.status().is_ok_and(|status| status.success())
+    };
+    if !mount(&["-t", "tmpfs", "-o", "mode=700", "tmpfs"]) {
+        skip::skip("mounting a disk needs root");
+        return;
+    }
+    filled(&folder.path().join("holdfast.db"), 1).await;
+    let remounted = mount(&["-o", "remount,ro"]);
+    let message = refusal(Store::open(folder.path().join("holdfast.db")).await);
+    let unmounted = Command::new("umount")
+        .arg("-l")
+        .arg(folder.path())
+        .status()
+        .expect("umount");
+    assert!(remounted && unmounted.success());
+    assert!(
+        message.contains("can't be written") && !message.contains("code"),
+        "{message}"
+    );
 }

@@ -15,10 +15,12 @@ pub mod blobs;
 pub mod chain;
 pub mod error;
 pub mod events;
+mod found;
 pub mod leases;
 mod ledgers;
 mod projections;
 mod sqlite;
+mod verify;
 pub mod views;
 
 #[cfg(test)]
@@ -29,12 +31,14 @@ mod faults;
 pub use error::StoreError;
 pub use events::StoredEvent;
 pub use leases::{HeldBy, Holder, LEASE_HEARTBEAT_MS, LEASE_TTL_MS, Lease, LeaseLost};
+pub use verify::Verified;
 pub use views::{AgentReport, Attempt, AttemptState, HostView, Machine, RunDetail, RunView};
 
 use error::Result;
 use sqlx::{Sqlite, SqliteConnection, SqlitePool, Transaction};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 /// The store of one project. Cheap to clone; all clones write through one writer.
 #[derive(Debug, Clone)]
@@ -50,6 +54,7 @@ struct Inner {
     appends: events::Queue,
     chain: String,
     holder: Holder,
+    place: sqlite::Place,
 }
 
 impl Store {
@@ -66,7 +71,7 @@ impl Store {
         let path = path.as_ref().to_owned();
         let opened = sqlite::open(&path).await?;
         let holder = holder.unwrap_or_else(|| Holder::this_process(&opened.controller));
-        let appends = events::Queue::start(path.clone(), opened.writer.clone(), opened.controller.clone());
+        let appends = events::Queue::start(opened.place.clone(), opened.writer.clone(), opened.controller.clone());
         let store = Self {
             inner: Arc::new(Inner {
                 path,
@@ -75,6 +80,7 @@ impl Store {
                 appends,
                 chain: opened.controller,
                 holder,
+                place: opened.place,
             }),
         };
         if let Err(broken) = store.verify_tail(events::OPEN_VERIFY_EVENTS).await? {
@@ -102,8 +108,18 @@ impl Store {
     }
 
     /// Answers all appends that are queued, and closes the file. Calls after that get [`StoreError::Closed`].
+    ///
+    /// What is in the write-ahead log is carried into the file, so far as nobody else reads there now: who copies the
+    /// file alone, as people do, has all of it.
     pub async fn close(&self) {
         self.inner.appends.finish().await;
+        // PASSIVE waits for nobody.
+        let carried = sqlx::query("PRAGMA wal_checkpoint(PASSIVE)")
+            .execute(&self.inner.writer)
+            .await;
+        if let Err(error) = carried {
+            tracing::debug!("the log stays beside the store: {error}");
+        }
         self.inner.writer.close().await;
         self.inner.readers.close().await;
     }
@@ -119,6 +135,7 @@ impl Store {
 
     /// Begins a transaction that holds the write lock from its start.
     async fn write(&self, action: &'static str) -> Result<Write<'_>> {
+        self.inner.place.check()?;
         let begun = self.inner.writer.begin_with("BEGIN IMMEDIATE").await;
         Ok(Write {
             transaction: self.fail(action, begun)?,
@@ -130,6 +147,31 @@ impl Store {
     /// Says in our words what the database said.
     fn fail<T>(&self, action: &'static str, result: std::result::Result<T, sqlx::Error>) -> Result<T> {
         result.map_err(|source| sqlite::explain(self.path(), action, source))
+    }
+}
+
+/// The stores that a command opened, to be closed at its end. Cheap to clone; all clones are one list.
+#[derive(Debug, Clone, Default)]
+pub struct Opened(Arc<Mutex<Vec<Store>>>);
+
+/// How long closing may take at the end of a command. It is some milliseconds; what a dead disk keeps is left in the log.
+const CLOSE_MAX: Duration = Duration::from_secs(5);
+
+impl Opened {
+    /// Notes a store.
+    pub fn keep(&self, store: &Store) {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(store.clone());
+    }
+
+    /// Closes them all.
+    pub async fn close(&self) {
+        let stores = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        for store in stores {
+            let _ = tokio::time::timeout(CLOSE_MAX, store.close()).await;
+        }
     }
 }
 
@@ -147,6 +189,11 @@ impl Write<'_> {
 
     fn check<T>(&self, result: std::result::Result<T, sqlx::Error>) -> Result<T> {
         self.store.fail(self.action, result)
+    }
+
+    async fn roll_back(self) -> Result<()> {
+        let done = self.transaction.rollback().await;
+        self.store.fail(self.action, done)
     }
 
     async fn commit(self) -> Result<()> {

@@ -4,28 +4,25 @@
 //! fold and written back. The other tables only keep what the events say.
 
 use super::error::{Result, StoreError};
-use super::events::record_of;
 use super::leases::{epoch_of, signed};
 use super::ledgers::Loaded;
-use super::{Store, sqlite};
+use super::sqlite;
+use super::views::digest_of_run;
 use holdfast_inventory::HostName;
 use holdfast_plan::event::{Event, Intent, JobEnded, Record, Resolution};
-use holdfast_plan::ids::{AttemptId, MachineId, PlanId, RunId, Timestamp};
+use holdfast_plan::ids::{AttemptId, LifeId, MachineId, PlanId, RunId, Timestamp};
 use holdfast_plan::observation::{StepReport, StepStatus};
 use holdfast_plan::outcome::Outcome;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use sqlx::{AssertSqlSafe, Row, SqliteConnection};
+use sqlx::{Row, SqliteConnection};
 use std::collections::BTreeMap;
 use std::path::Path;
 
 /// Every table that is a fold of the events.
-pub(super) const PROJECTIONS: [&str; 8] = [
-    "hosts", "machines", "ledger", "owed", "runs", "attempts", "steps", "reports",
+pub(super) const PROJECTIONS: [&str; 9] = [
+    "hosts", "machines", "ledger", "owed", "runs", "attempts", "steps", "reports", "as_found",
 ];
-
-/// How many events are read at a time when the projections are made anew: bounds memory.
-const PAGE_EVENTS: i64 = 1_000;
 
 /// Carries a list of events into the tables. Ledgers are loaded once and written back by [`Projector::flush`].
 pub(super) struct Projector<'p> {
@@ -298,8 +295,14 @@ impl<'p> Projector<'p> {
                 host,
                 address: None,
                 how,
+                machine,
                 ..
             } => {
+                if let Resolution::AsFound { attempt, lives } = how {
+                    let ids = attempt.iter().map(AttemptId::as_str);
+                    self.take_as_found(connection, machine, ids.chain(lives.iter().map(LifeId::as_str)))
+                        .await?;
+                }
                 let renew = matches!(how, Resolution::NewMachine);
                 let done = sqlx::query(
                     "UPDATE hosts SET held = NULL, machine = CASE WHEN $2 THEN NULL ELSE machine END WHERE host = $1",
@@ -312,6 +315,23 @@ impl<'p> Projector<'p> {
             }
             _ => Ok(()),
         }
+    }
+
+    async fn take_as_found<'i>(
+        &self,
+        connection: &mut SqliteConnection,
+        machine: &MachineId,
+        ids: impl Iterator<Item = &'i str>,
+    ) -> Result<()> {
+        for id in ids {
+            let done = sqlx::query("INSERT INTO as_found (machine, id) VALUES ($1, $2) ON CONFLICT DO NOTHING")
+                .bind(machine.as_str())
+                .bind(id)
+                .execute(&mut *connection)
+                .await;
+            self.fail(done)?;
+        }
+        Ok(())
     }
 
     async fn see_machine(
@@ -349,8 +369,8 @@ impl<'p> Projector<'p> {
                 command,
             } => {
                 sqlx::query(
-                    "INSERT INTO runs (run, seq, kind, plan, hosts, started_by, command, started_ms)
-                     VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+                    "INSERT INTO runs (run, seq, kind, plan, hosts, started_by, command, started_ms, digest)
+                     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, '')",
                 )
                 .bind(run.as_str())
                 .bind(seq)
@@ -360,7 +380,7 @@ impl<'p> Projector<'p> {
                 .bind(by)
                 .bind(command)
                 .bind(at.0)
-                .execute(connection)
+                .execute(&mut *connection)
                 .await
             }
             Event::RunEnded { run, recap } => {
@@ -368,11 +388,23 @@ impl<'p> Projector<'p> {
                     .bind(run.as_str())
                     .bind(at.0)
                     .bind(encode("a recap", recap)?)
-                    .execute(connection)
+                    .execute(&mut *connection)
                     .await
             }
             _ => return Ok(()),
         };
+        self.fail(done)?;
+        let Some(run) = event.run() else { return Ok(()) };
+        let row = sqlx::query("SELECT * FROM runs WHERE run = $1")
+            .bind(run.as_str())
+            .fetch_optional(&mut *connection)
+            .await;
+        let Some(row) = self.fail(row)? else { return Ok(()) };
+        let done = sqlx::query("UPDATE runs SET digest = $2 WHERE run = $1")
+            .bind(run.as_str())
+            .bind(digest_of_run(&row)?)
+            .execute(connection)
+            .await;
         self.fail(done).map(drop)
     }
 
@@ -518,42 +550,6 @@ impl<'p> Projector<'p> {
             self.fail(written)?;
         }
         Ok(())
-    }
-}
-
-impl Store {
-    /// Makes every projection anew from the events, in one transaction.
-    pub async fn rebuild(&self) -> Result<()> {
-        let mut writer = self.write("rebuild the projections").await?;
-        for table in PROJECTIONS {
-            let done = sqlx::query(AssertSqlSafe(format!("DELETE FROM {table}")))
-                .execute(writer.connection())
-                .await;
-            writer.check(done)?;
-        }
-        let mut projector = Projector::new(self.path());
-        let mut last = 0;
-        loop {
-            let rows = sqlx::query("SELECT seq, json FROM events WHERE seq > $1 ORDER BY seq LIMIT $2")
-                .bind(last)
-                .bind(PAGE_EVENTS)
-                .fetch_all(writer.connection())
-                .await;
-            let rows = writer.check(rows)?;
-            if rows.is_empty() {
-                break;
-            }
-            for row in rows {
-                let seq: i64 = writer.check(row.try_get("seq"))?;
-                let json: Vec<u8> = writer.check(row.try_get("json"))?;
-                let record = record_of(seq, &json)?;
-                projector.project(writer.connection(), seq, &record).await?;
-                last = seq;
-            }
-            // Bounds memory: what a page touched is written before the next one is read.
-            projector.flush(writer.connection()).await?;
-        }
-        writer.commit().await
     }
 }
 

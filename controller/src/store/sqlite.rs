@@ -8,7 +8,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePo
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Row, SqliteConnection};
 use std::fs;
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -30,6 +30,7 @@ const BUSY: u32 = 5;
 const READ_ONLY: u32 = 8;
 const CORRUPT: u32 = 11;
 const FULL: u32 = 13;
+const CANT_OPEN: u32 = 14;
 const NOT_A_DATABASE: u32 = 26;
 
 /// How many reads may go on at once: enough for a dashboard beside a run; each costs a thread and a page cache.
@@ -40,11 +41,13 @@ pub(super) struct Opened {
     pub(super) readers: SqlitePool,
     pub(super) writer: SqlitePool,
     pub(super) controller: String,
+    pub(super) place: Place,
 }
 
 /// Opens the file, after it was made and checked.
 pub(super) async fn open(path: &Path) -> Result<Opened> {
     let io = |action, source| folder_error(action, path, source);
+    refuse_shared(path)?;
     match fs::metadata(path) {
         // SQLite would take an empty file for a new database.
         Ok(found) if found.len() == 0 => return Err(damaged(path, "it is empty")),
@@ -52,6 +55,8 @@ pub(super) async fn open(path: &Path) -> Result<Opened> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => create(path).await?,
         Err(error) => return Err(io("look at the store", error)),
     }
+    sweep_drafts(path);
+    let place = Place::of(path).map_err(|source| io("look at the store", source))?;
     let options = options(path).synchronous(SqliteSynchronous::Full);
     let writer = SqlitePoolOptions::new()
         .max_connections(1)
@@ -79,7 +84,81 @@ pub(super) async fn open(path: &Path) -> Result<Opened> {
         readers,
         writer,
         controller,
+        place,
     })
+}
+
+/// Which file a path named when it was opened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Place {
+    path: PathBuf,
+    device: u64,
+    inode: u64,
+}
+
+impl Place {
+    fn of(path: &Path) -> io::Result<Self> {
+        let found = fs::metadata(path)?;
+        Ok(Self {
+            path: path.to_owned(),
+            device: found.dev(),
+            inode: found.ino(),
+        })
+    }
+
+    /// Shows the path.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Refuses when the file is not there any more: SQLite would go on writing what no name leads to.
+    pub(super) fn check(&self) -> Result<()> {
+        match Self::of(&self.path) {
+            Ok(now) if now == *self => Ok(()),
+            _ => Err(StoreError::Gone {
+                path: self.path.clone(),
+            }),
+        }
+    }
+}
+
+/// The mode bit that lets everybody write.
+const WRITABLE_BY_OTHERS: u32 = 0o002;
+
+/// Refuses a folder or a file that everybody can write. A sticky folder too: the write-ahead log is found by its name.
+fn refuse_shared(path: &Path) -> Result<()> {
+    for path in [path, folder_of(path)] {
+        // What is missing is made, for us alone; what can't be looked at is told by what comes next.
+        if fs::metadata(path).is_ok_and(|found| found.mode() & WRITABLE_BY_OTHERS != 0) {
+            return Err(StoreError::Shared { path: path.to_owned() });
+        }
+    }
+    Ok(())
+}
+
+fn folder_of(path: &Path) -> &Path {
+    path.parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+        .unwrap_or(Path::new("."))
+}
+
+/// How old a draft of a store is before it counts as left by a process that was killed: making one takes milliseconds.
+const DRAFT_KEEP: Duration = Duration::from_secs(10 * 60);
+
+/// Removes drafts that were never linked. What can't be removed is tried again the next time.
+fn sweep_drafts(path: &Path) {
+    let draft = with_suffix(path, ".new-");
+    let Some(start) = draft.file_name().map(std::ffi::OsStr::as_encoded_bytes) else {
+        return;
+    };
+    for entry in fs::read_dir(folder_of(path)).into_iter().flatten().flatten() {
+        let is_draft = entry.file_name().as_encoded_bytes().starts_with(start);
+        let modified = entry.metadata().and_then(|found| found.modified()).ok();
+        let age = modified.and_then(|at| at.elapsed().ok()).unwrap_or_default();
+        if is_draft && age > DRAFT_KEEP {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
 }
 
 fn options(path: &Path) -> SqliteConnectOptions {
@@ -121,14 +200,12 @@ async fn create(path: &Path) -> Result<()> {
             &format!("the file is gone, but {} is there", wal.display()),
         ));
     }
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    if let Some(folder) = folder {
-        fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(folder)
-            .map_err(|source| folder_error("make the folder", folder, source))?;
-    }
+    let folder = folder_of(path);
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(folder)
+        .map_err(|source| folder_error("make the folder", folder, source))?;
     let controller = random_hex().map_err(|source| folder_error("get randomness for", path, source))?;
     let draft = with_suffix(path, &format!(".new-{controller}"));
     let made = create_draft(path, &draft, &controller).await;
@@ -138,7 +215,6 @@ async fn create(path: &Path) -> Result<()> {
     });
     let removed = fs::remove_file(&draft).map_err(|source| folder_error("remove", &draft, source));
     linked.and(removed)?;
-    let folder = folder.unwrap_or(Path::new("."));
     fs::File::open(folder)
         .and_then(|folder| folder.sync_all())
         .map_err(|source| folder_error("sync the folder", folder, source))
@@ -258,7 +334,8 @@ pub(super) fn explain(path: &Path, action: &'static str, source: sqlx::Error) ->
             damaged(path, error.as_database_error().map_or("", |error| error.message()))
         }
         (Some(FULL), _) => StoreError::DiskFull { path: path.to_owned() },
-        (Some(READ_ONLY), _) => StoreError::ReadOnly { path: path.to_owned() },
+        // The file is there, and can be read: what can't be opened are the files beside it.
+        (Some(READ_ONLY | CANT_OPEN), _) => StoreError::ReadOnly { path: path.to_owned() },
         (Some(BUSY), _) | (None, sqlx::Error::PoolTimedOut) => StoreError::Busy {
             path: path.to_owned(),
             seconds: BUSY_TIMEOUT.as_secs(),

@@ -5,9 +5,10 @@
 use super::Store;
 use super::error::{Result, StoreError};
 use super::ledgers::load_ledger;
-use super::projections::decode;
+use super::projections::{decode, encode};
 use holdfast_inventory::HostName;
 use holdfast_plan::address::Address;
+use holdfast_plan::content::sha256_hex;
 use holdfast_plan::event::{HoldReason, Intent, JobEnded, RunKind};
 use holdfast_plan::ids::{AttemptId, MachineId, PlanId, RunId, Timestamp};
 use holdfast_plan::ledger::Ledger;
@@ -362,7 +363,39 @@ fn host_of_row(row: &SqliteRow) -> Result<HostView> {
     })
 }
 
+/// Digests a run's row but for the digest itself.
+pub(super) fn digest_of_run(row: &SqliteRow) -> Result<String> {
+    let text = |name| column::<String>(row, name);
+    let bytes = encode(
+        "a run",
+        &(
+            (
+                text("run")?,
+                column::<i64>(row, "seq")?,
+                text("kind")?,
+                text("started_by")?,
+            ),
+            (text("command")?, column::<Option<String>>(row, "plan")?),
+            (
+                column::<i64>(row, "started_ms")?,
+                column::<Option<i64>>(row, "ended_ms")?,
+            ),
+            (
+                column::<Vec<u8>>(row, "hosts")?,
+                column::<Option<Vec<u8>>>(row, "recap")?,
+            ),
+        ),
+    )?;
+    Ok(sha256_hex(&bytes))
+}
+
 fn run_of_row(row: &SqliteRow) -> Result<RunView> {
+    if digest_of_run(row)? != column::<String>(row, "digest")? {
+        return Err(StoreError::Row {
+            what: format!("run {}", column::<String>(row, "run")?),
+            detail: "its bytes were changed; `holdfast store rebuild` makes it anew from the events".to_owned(),
+        });
+    }
     let kind: String = column(row, "kind")?;
     Ok(RunView {
         run: RunId(column(row, "run")?),

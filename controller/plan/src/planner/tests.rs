@@ -70,6 +70,8 @@ impl Host {
             epoch: 0,
             facts: root(),
             jobs: Vec::new(),
+            last: None,
+            lives: BTreeMap::new(),
             resources: resources.collect(),
             forks: None,
         }

@@ -69,7 +69,7 @@ CREATE TABLE owed (
     PRIMARY KEY (machine, address)
 ) STRICT;
 
--- Projection: the runs.
+-- Projection: the runs. `digest` is the SHA-256 of the other columns.
 CREATE TABLE runs (
     run        TEXT    NOT NULL PRIMARY KEY,
     seq        INTEGER NOT NULL,
@@ -80,7 +80,8 @@ CREATE TABLE runs (
     command    TEXT    NOT NULL,
     started_ms INTEGER NOT NULL,
     ended_ms   INTEGER,
-    recap      BLOB
+    recap      BLOB,
+    digest     TEXT    NOT NULL
 ) STRICT;
 CREATE INDEX runs_by_seq ON runs (seq);
 
@@ -128,6 +129,13 @@ CREATE TABLE reports (
     PRIMARY KEY (machine, spool, number)
 ) STRICT;
 CREATE INDEX reports_by_host ON reports (host, seq);
+
+-- Projection: jobs and lives that were found on machines, in no record, and that a person took as found.
+CREATE TABLE as_found (
+    machine TEXT NOT NULL,
+    id      TEXT NOT NULL,
+    PRIMARY KEY (machine, id)
+) STRICT;
 
 -- When a host was last reached, whether or not that was an event.
 CREATE TABLE seen (
