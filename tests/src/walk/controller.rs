@@ -110,8 +110,8 @@ impl Controller {
     fn observe(&mut self, host: &Host, desired: &[DesiredResource]) -> Observation {
         for _ in 0..ASKED_MAX {
             let asked = to_observe(desired, &self.ledger, Mode::Converge);
-            let (body, addresses) = observe_body(&asked);
-            let mut reply = host.observe(body.as_str());
+            let body = observe_body(&asked);
+            let mut reply = host.observe(body.text.as_str());
             assert!(reply.refused.is_none(), "{:?}", reply.refused);
             let jobs = reply.job_reports();
             if jobs.iter().any(|job| job.state == JobState::Running) {
@@ -123,10 +123,11 @@ impl Controller {
                 continue;
             }
             self.machine = reply.machine.clone().map(MachineId);
-            let resources = (0u32..).zip(addresses).map(|(id, address)| {
+            let resources = (0u32..).zip(body.addresses).map(|(id, address)| {
                 let observed = Observed {
                     attributes: reply.attributes.remove(&id).unwrap_or_default(),
                     text: reply.texts.remove(&id),
+                    kept: None,
                 };
                 (address, observed)
             });
@@ -138,6 +139,8 @@ impl Controller {
                 epoch: reply.epoch,
                 facts: Facts([("uid".to_owned(), "0".to_owned())].into()),
                 jobs: Vec::new(),
+                last: None,
+                lives: std::collections::BTreeMap::new(),
                 forks: None,
             };
         }
@@ -200,6 +203,7 @@ impl Controller {
             blobs: &self.blobs,
             mode: Mode::Converge,
             login: None,
+            was_user: None,
             confirm_s: 60,
         })
     }

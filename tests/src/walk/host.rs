@@ -142,6 +142,8 @@ impl Host {
         let request = ObserveRequest {
             state_dir: Some(&state),
             facts: false,
+            controller: None,
+            lives: false,
             body,
         };
         self.exec(&nonce, &program::observe(&nonce, &request), &[])
@@ -172,6 +174,7 @@ impl Host {
                 state_dir: Some(&state),
                 attempt: sent.attempt,
                 epoch: 1,
+                controller: "walk",
                 machine: sent.machine,
                 machine_new: sent.machine_new,
                 ack: &sent.ack,
