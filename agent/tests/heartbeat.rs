@@ -70,6 +70,8 @@ fn who_observes_hears_an_empty_line_before_each_question_that_may_take_its_time(
         let request = ObserveRequest {
             state_dir: Some(&state),
             facts: false,
+            controller: None,
+            lives: false,
             body: &body,
         };
         let program = String::from_utf8(program::observe(&nonce, &request)).expect("programs are text");

@@ -14,9 +14,9 @@ use std::fs;
 #[path = "../src/skip.rs"]
 mod skip;
 
-/// Walks over paths in the tests, and over accounts. Each costs about a second of a processor, so that these are a minute's worth;
-/// `just walk` takes its time.
-const WALKS: (u64, u64) = (40, 16);
+/// Walks over paths in the tests, and over accounts: two hundred in all, about a second of a processor each. `just walk` takes
+/// its time.
+const WALKS: (u64, u64) = (143, 57);
 
 /// How often an apply may be needed before a blueprint is whole: each retry meets nothing that kills it.
 const APPLIES_MAX: usize = 4;
@@ -43,11 +43,17 @@ fn walk_all(walks: u64, of: u64, walk: fn(u64) -> Result<(), String>) {
     let mut failed = Vec::new();
     for seed in seeds {
         if let Err(story) = walk(seed) {
-            eprintln!("HOLDFAST_SEED={seed}\n{story}\n");
+            tell(&format!("HOLDFAST_SEED={seed}\n{story}\n"));
             failed.push(seed);
         }
     }
     assert!(failed.is_empty(), "walks that failed, by HOLDFAST_SEED: {failed:?}");
+}
+
+/// Tells the story of a walk, which a failed test shows.
+#[expect(clippy::print_stderr, reason = "a test's own words, told before all walks are over")]
+fn tell(story: &str) {
+    eprintln!("{story}");
 }
 
 fn fate(dice: &mut Dice) -> Fate {
@@ -198,7 +204,7 @@ fn over_paths(seed: u64) -> Result<(), String> {
     }
     walk.leave()?;
     if std::env::var_os("HOLDFAST_SEED").is_some() {
-        eprintln!("{}", walk.story);
+        tell(&walk.story);
     }
     let found = tree::read(&walk.host.root());
     if found != paths.model {

@@ -39,12 +39,13 @@ pub enum Went {
     /// The plan was refused, with these words.
     Refused(String),
     /// The job, if one was needed, came to its end.
-    Done(HostPlan, Option<JobReport>),
+    Done(Box<HostPlan>, Option<JobReport>),
     /// It did not, or nobody knows yet.
     Cut,
 }
 
 /// A controller.
+#[derive(Default)]
 pub struct Controller {
     /// What it knows of the host.
     pub ledger: Ledger,
@@ -63,21 +64,6 @@ const MACHINE: &str = "6b6f7a3c-0000-4000-8000-000000000001";
 
 /// How often a job that still runs is asked for, each time after a short while.
 const ASKED_MAX: u32 = 400;
-
-impl Default for Controller {
-    fn default() -> Self {
-        Self {
-            ledger: Ledger::default(),
-            blobs: Blobs::default(),
-            fold: LedgerFold::default(),
-            machine: None,
-            attempts: 0,
-            ended: Vec::new(),
-            unbegun: Vec::new(),
-            log: Vec::new(),
-        }
-    }
-}
 
 fn machine() -> MachineId {
     MachineId(MACHINE.to_owned())
@@ -245,7 +231,7 @@ impl Controller {
                 _ => {}
             }
         }
-        Went::Done(plan, told)
+        Went::Done(Box::new(plan), told)
     }
 
     /// Sends the job of a plan; what the controller learned of it before it died itself.
@@ -330,10 +316,9 @@ fn deadly(fate: Fate) -> String {
             // Before and after each tool, in the step's own process; it takes its wrapper along.
             write!(
                 sh,
-                "if [ \"${{3:-}}\" = apply ]; then\nwalk_touches={}\nwalk_touch() {{\n\
+                "if [ \"${{3:-}}\" = apply ]; then\nwalk_touches=$1/jobs/$2/touches\nwalk_touch() {{\n\
                  echo >>\"$walk_touches\"\n[ \"$(wc -l <\"$walk_touches\")\" -ne {touch} ] || \
-                 {{ read -r walk_wrapper walk_rest <\"$hf_job/pid\"; kill -s KILL \"$walk_wrapper\" \"$$\"; }}\n}}\n",
-                "$1/jobs/$2/touches"
+                 {{ read -r walk_wrapper walk_rest <\"$hf_job/pid\"; kill -s KILL \"$walk_wrapper\" \"$$\"; }}\n}}\n"
             )
             .expect("a String takes it");
             for tool in [
