@@ -53,6 +53,14 @@ pub struct Known {
     pub unbegun: Vec<AttemptId>,
 }
 
+impl Known {
+    /// Tells whether another user of the host was asked than before.
+    pub fn is_asked_as_another(&self) -> bool {
+        let now = self.observation.facts.get("user");
+        self.was_user.is_some() && now.is_some() && self.was_user.as_deref() != now
+    }
+}
+
 /// Jobs whose end is not known, with the host and the machine that each was sent to: no other can tell of it.
 type OpenJobs = BTreeMap<AttemptId, (HostName, MachineId)>;
 

@@ -118,6 +118,28 @@ fn what_a_later_command_recorded_of_a_run_is_shown_with_it() {
 
 // REVIEW U6
 #[test]
+fn the_list_of_runs_counts_what_is_known_by_now() {
+    let project = Project::of_local(&["one"]);
+    want(&project, 1);
+    let apply = project.start(&["apply", "-y"]);
+    wait_for_step(&project, "one", 1);
+    apply.interrupt();
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    apply.interrupt();
+    apply.wait().exits(130).says("1 host: 1 unknown");
+    project.run(&["runs"]).exits(0).says("1 host: 1 unknown");
+    let_go(&project, "one", 1);
+    wait_for_end(&project, "one");
+    project.run(&["plan"]).exits(0).says("recorded from run ");
+    project
+        .run(&["runs"])
+        .exits(0)
+        .says("1 host: 1 changed")
+        .says_not("unknown");
+}
+
+// REVIEW U6
+#[test]
 fn an_apply_that_waits_for_an_earlier_job_says_what_became_of_it() {
     let project = Project::of_local(&["one"]);
     want(&project, 1);

@@ -116,13 +116,14 @@ pub enum Command {
     /// Say what shall become of a resource that is stuck, or of a machine that is held.
     #[command(after_help = "Of a resource (HOST ADDRESS WORD):
   retry    try again what failed: the next plan takes it up
-  skip     drop it from the ledger and leave it on the host as it is; a blueprint that still declares it has it again at
-           the next plan, as something that was there before
+  skip     drop it from the ledger and leave it on the host as it is; the next plan has it again,
+           as something that was there before, if a blueprint still declares it
   accept   what is on the host now counts as applied
   taint    undo it and make it anew at the next apply
 Of a machine (HOST WORD):
-  accept     let a held machine go on; one that was re-imaged begins anew, and nothing of its old ledger is undone; of one that knows
-             more than a store which was put back in time, what is there counts as found
+  accept     let a held machine go on; one that was re-imaged begins anew, and nothing of its
+             old ledger is undone; of one that knows more than a store which was put back in
+             time, what is there counts as found
   drop-job   take off a job that another controller left there
 
 Examples:\n  holdfast resolve web01 file./etc/motd retry\n  holdfast resolve web01 file./etc/motd skip --because 'removed by hand'\n  holdfast resolve web01 accept   the host was re-imaged, or the store is older: go on from what is there\n  holdfast resolve web01 drop-job   take off a job that another controller left there")]

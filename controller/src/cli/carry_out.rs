@@ -290,10 +290,11 @@ async fn settled_already(
         return Ok(Some(outcome.clone()));
     }
     if let Some(why) = held(store, planned, host).await? {
-        // The plan says it in full, with what to do.
+        // That the machine is another one would be misleading: it is looked for in another place.
+        let moved = planned.known.get(host).is_some_and(Known::is_asked_as_another);
         let refused = plan_of(planned, host).and_then(|plan| plan.refusals.iter().find(|one| one.address.is_none()));
         let why = match (&why, refused) {
-            (HoldReason::MachineDiffers { .. }, Some(refusal)) => refusal.message.clone(),
+            (HoldReason::MachineDiffers { .. }, Some(refusal)) if moved => refusal.message.clone(),
             _ => why.to_string(),
         };
         return Ok(Some(Outcome::Held { why }));

@@ -53,7 +53,10 @@ pub async fn run(global: &Global, args: &RunsArgs) -> CliResult<i32> {
         data(&view::render(&report));
         return Ok(0);
     }
-    let runs = latest(&store, args.number, limit.as_ref()).await.map_err(doing)?;
+    let mut runs = latest(&store, args.number, limit.as_ref()).await.map_err(doing)?;
+    for run in &mut runs {
+        learn(&store, run).await?;
+    }
     if global.json {
         let list: Vec<_> = runs
             .iter()
@@ -83,6 +86,18 @@ pub async fn run(global: &Global, args: &RunsArgs) -> CliResult<i32> {
     }
     data(&format!("{table}\n"));
     Ok(0)
+}
+
+/// Brings the counts of a run up to date whose hosts were not all known when it ended.
+async fn learn(store: &Store, run: &mut RunView) -> CliResult<()> {
+    let open = run.recap.as_ref().is_some_and(|recap| recap.unknown > 0);
+    let doing = |error| store_error(&error);
+    if open && let Some(found) = store.run(run.run.as_str()).await.map_err(doing)? {
+        let events = store.events_of_run(&run.run).await.map_err(doing)?;
+        let report = report_of(store, &found, events.iter().map(|stored| &stored.record.event)).await?;
+        run.recap = Some(report.tally);
+    }
+    Ok(())
 }
 
 /// When a run ended, and how long it took.
