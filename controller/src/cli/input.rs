@@ -1,5 +1,6 @@
 //! The stdin of `run`: read once, whole, and given to every host.
 
+use crate::cancel::Cancel;
 use crate::cli::error::{CliError, CliResult};
 use crate::view::terminal::{DIM, note, paint};
 use bytes::Bytes;
@@ -13,8 +14,21 @@ const INPUT_BYTES_MAX: u64 = 64 * 1024 * 1024;
 /// After how long it is said that stdin is waited for: a pipe that nobody closes looks like a hang.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Reads what is piped in; `None` if stdin is a terminal, or closed.
-pub async fn read() -> CliResult<Option<Bytes>> {
+/// Reads what is piped in; `None` if stdin is a terminal, or closed. Nothing was begun when a person stops it.
+pub async fn read(cancel: &Cancel) -> CliResult<Option<Bytes>> {
+    let _heeding = cancel.heed();
+    tokio::select! {
+        biased;
+        () = cancel.stopped() => {
+            cancel.cut_short();
+            Err(CliError::new("interrupted; nothing was run"))
+        }
+        // The thread that reads is left behind: it ends with the process.
+        read = read_all() => read,
+    }
+}
+
+async fn read_all() -> CliResult<Option<Bytes>> {
     let stdin = std::io::stdin();
     if stdin.is_terminal() {
         return Ok(None);

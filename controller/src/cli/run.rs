@@ -52,7 +52,11 @@ pub async fn run(global: &Global, args: &RunArgs) -> CliResult<i32> {
     let store = open_store(&project).await?;
     let fleet = fleet(&project, global);
     let targets = project.targets(&hosts)?;
-    let input = if args.no_input { None } else { input::read().await? };
+    let input = if args.no_input {
+        None
+    } else {
+        input::read(&global.cancel).await?
+    };
     let progress = Arc::new(Progress::new("running", hosts.len()));
     let view = view(global, args, &hosts, &progress)?;
     let output: Arc<dyn Output> = match &view {

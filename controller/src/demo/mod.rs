@@ -144,11 +144,15 @@ impl Walk<'_> {
         }
         let mut cli = Cli::try_parse_from(arguments).expect("the demo's own commands are right");
         cli.global.cancel = self.cancel.clone();
-        let code = Box::pin(dispatch(&cli)).await?;
+        let code = Box::pin(dispatch(&cli)).await;
         if self.cancel.is_stopped() {
             self.cancel.cut_short();
+            if let Err(error) = code {
+                error.print();
+            }
             return Err(CliError::new("interrupted; the demo's hosts are gone"));
         }
+        let code = code?;
         if code == expected {
             return Ok(());
         }

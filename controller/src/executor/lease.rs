@@ -36,12 +36,16 @@ impl LostLeases {
 impl Heartbeat {
     /// Starts to extend the leases; `tell` is called once for each that is lost.
     pub fn start(store: Store, leases: Vec<Lease>, tell: impl Fn(&LeaseLost) + Send + 'static) -> Self {
+        Self::every(Duration::from_millis(LEASE_HEARTBEAT_MS), store, leases, tell)
+    }
+
+    fn every(pause: Duration, store: Store, leases: Vec<Lease>, tell: impl Fn(&LeaseLost) + Send + 'static) -> Self {
         let lost = LostLeases::default();
         let noted = lost.clone();
         let task = tokio::spawn(async move {
             let mut leases = leases;
             while !leases.is_empty() {
-                tokio::time::sleep(Duration::from_millis(LEASE_HEARTBEAT_MS)).await;
+                tokio::time::sleep(pause).await;
                 match store.heartbeat(&leases, LEASE_TTL_MS, now()).await {
                     Ok(answers) => {
                         leases.clear();
@@ -72,5 +76,46 @@ impl Heartbeat {
 impl Drop for Heartbeat {
     fn drop(&mut self) {
         self.task.abort();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // REVIEW C1
+    #[tokio::test]
+    async fn a_lease_that_was_broken_is_told_once_and_the_others_are_kept() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = Store::open(folder.path().join("holdfast.db")).await.expect("a store");
+        let hosts = ["one", "two"].map(HostName::from);
+        let answers = store
+            .acquire(&hosts, LEASE_TTL_MS, now())
+            .await
+            .expect("the store works");
+        let leases: Vec<Lease> = answers
+            .into_iter()
+            .map(|answer| answer.expect("nobody has them"))
+            .collect();
+        let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+        let pause = Duration::from_millis(10);
+        let heartbeat = Heartbeat::every(pause, store.clone(), leases, move |lost| {
+            let _ = tell.send(lost.host.clone());
+        });
+        store.break_lease(&hosts[1]).await.expect("the store works");
+        let first = tokio::time::timeout(Duration::from_secs(60), told.recv()).await;
+        assert_eq!(first.expect("it is told"), Some(hosts[1].clone()));
+        for _ in 0..20 {
+            tokio::time::sleep(pause).await;
+        }
+        assert!(told.try_recv().is_err(), "once");
+        assert!(heartbeat.lost().of(&hosts[0]).is_none());
+        let said = heartbeat.lost().of(&hosts[1]).expect("it is noted").to_string();
+        assert!(
+            said.contains("the lease of two") && said.contains("nothing more is sent to it"),
+            "{said}"
+        );
+        let held = store.leases(now()).await.expect("the store works");
+        assert_eq!(held.len(), 1, "{held:?}");
     }
 }
