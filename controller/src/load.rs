@@ -203,6 +203,7 @@ impl Project {
         };
         let desired = Desired::build(input, hosts).map_err(CliError::from)?;
         redact::keep(desired.hosts.values().flatten());
+        redact::keep_contents(desired.hosts.values().flatten(), &desired.blobs);
         Ok(desired)
     }
 

@@ -91,10 +91,12 @@ pub async fn observe(
             .map(|(host, list)| (host.clone(), Arc::from(list.as_slice())))
             .collect(),
     );
+    let unfinished = store.unfinished_attempts().await?;
+    // What their jobs printed may be recorded here, and the ledger does not know of their resources yet.
+    let intended = unfinished.iter().flat_map(|attempt| &attempt.intent);
+    redact::keep(intended.flat_map(|intent| &intent.steps).map(|step| &step.desired));
     let open: Arc<OpenJobs> = Arc::new(
-        store
-            .unfinished_attempts()
-            .await?
+        unfinished
             .into_iter()
             .filter_map(|attempt| Some((attempt.attempt, (attempt.host, attempt.intent?.machine))))
             .collect(),
@@ -509,7 +511,10 @@ pub fn job_events(machine: &MachineId, job: &JobReport) -> Vec<Event> {
         })
         .collect();
     let ended = match job.state {
-        JobState::Running => return events,
+        JobState::Running => {
+            events.iter_mut().for_each(redact::event);
+            return events;
+        }
         JobState::Done => match &job.end {
             Some(end) => JobEnded::Ended { end: end.clone() },
             None => JobEnded::Interrupted,
@@ -522,5 +527,6 @@ pub fn job_events(machine: &MachineId, job: &JobReport) -> Vec<Event> {
         attempt: job.attempt.clone(),
         ended,
     });
+    events.iter_mut().for_each(redact::event);
     events
 }

@@ -9,8 +9,12 @@
 //! job on the host hold them: the store is readable by its owner alone.
 
 use crate::view::sanitize::visible;
+use holdfast_plan::content::Blobs;
+use holdfast_plan::event::Event;
 use holdfast_plan::resource::DesiredResource;
 use holdfast_plan::sh::quote;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -23,8 +27,15 @@ pub const HIDDEN: &str = "(sensitive)";
 /// masking them would break the texts and tell which they are.
 const VALUE_BYTES_MIN: usize = 8;
 
+/// The largest content whose lines are looked for: as much as a diff shows.
+const CONTENT_BYTES_MAX: usize = 64 * 1024;
+
 /// The values in every form in which they are printed, the longest first.
 static FORMS: RwLock<Vec<String>> = RwLock::new(Vec::new());
+
+/// The lines of contents, the longest first. They are looked for in what steps print alone: a line such as `[server]`
+/// stands in many a text, and says nothing there.
+static LINES: RwLock<Vec<String>> = RwLock::new(Vec::new());
 
 /// Learns the values of sensitive resources.
 pub fn keep<'r>(resources: impl Iterator<Item = &'r DesiredResource>) {
@@ -37,10 +48,33 @@ pub fn keep<'r>(resources: impl Iterator<Item = &'r DesiredResource>) {
             }
         }
     }
+    add(&FORMS, found);
+}
+
+/// Learns the lines of the contents of sensitive resources.
+pub fn keep_contents<'r>(resources: impl Iterator<Item = &'r DesiredResource>, blobs: &Blobs) {
+    let mut found = BTreeSet::new();
+    for resource in resources.filter(|resource| resource.sensitive) {
+        let lifecycle = resource.resource.lifecycle();
+        for content in lifecycle.contents().into_iter().chain(lifecycle.undo_contents()) {
+            let bytes = blobs
+                .get(&content.sha256)
+                .filter(|bytes| bytes.len() <= CONTENT_BYTES_MAX);
+            let text = bytes
+                .and_then(|bytes| std::str::from_utf8(bytes).ok())
+                .unwrap_or_default();
+            let lines = text.lines().map(str::trim).filter(|line| line.len() >= VALUE_BYTES_MIN);
+            found.extend(lines.map(str::to_owned));
+        }
+    }
+    add(&LINES, found);
+}
+
+fn add(known: &RwLock<Vec<String>>, mut found: BTreeSet<String>) {
     if found.is_empty() {
         return;
     }
-    let mut kept = FORMS.write().unwrap_or_else(PoisonError::into_inner);
+    let mut kept = known.write().unwrap_or_else(PoisonError::into_inner);
     found.extend(kept.drain(..));
     kept.extend(found);
     kept.sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
@@ -77,9 +111,14 @@ pub fn text(text: &str) -> Cow<'_, str> {
     clean
 }
 
-/// Takes the values out of bytes that need not be text.
-pub fn bytes(bytes: &mut Vec<u8>) {
-    let forms = FORMS.read().unwrap_or_else(PoisonError::into_inner);
+/// Takes the values, and the lines of contents, out of what a step printed, which need not be text.
+fn output(bytes: &mut Vec<u8>) {
+    for known in [&LINES, &FORMS] {
+        take_out(&known.read().unwrap_or_else(PoisonError::into_inner), bytes);
+    }
+}
+
+fn take_out(forms: &[String], bytes: &mut Vec<u8>) {
     for form in forms.iter().map(String::as_bytes) {
         let mut from = 0;
         while let Some(found) = bytes[from..].windows(form.len()).position(|window| window == form) {
@@ -87,6 +126,49 @@ pub fn bytes(bytes: &mut Vec<u8>) {
             bytes.splice(at..at + form.len(), HIDDEN.bytes());
             from = at + HIDDEN.len();
         }
+    }
+}
+
+/// Takes the values out of what an event says in a host's words: the record is for ever. What was intended, and the
+/// attributes that are put back by it, stay whole.
+pub fn event(event: &mut Event) {
+    match event {
+        Event::StepReported { report, .. } => {
+            output(&mut report.output);
+            words(&mut report.status);
+        }
+        Event::JobEnded { ended, .. } => words(ended),
+        Event::AttemptEnded { result, .. } => words(result),
+        Event::DriftSeen { drifted, .. } => words(drifted),
+        _ => {}
+    }
+}
+
+/// Takes the values out of every text in something.
+fn words<T: Serialize + DeserializeOwned>(value: &mut T) {
+    if FORMS.read().unwrap_or_else(PoisonError::into_inner).is_empty() {
+        return;
+    }
+    let clean = serde_json::to_value(&*value).and_then(|mut json| {
+        clean_strings(&mut json);
+        serde_json::from_value(json)
+    });
+    // What is written as JSON is read back: texts stay texts.
+    if let Ok(clean) = clean {
+        *value = clean;
+    }
+}
+
+fn clean_strings(value: &mut Value) {
+    match value {
+        Value::String(string) => {
+            if let Cow::Owned(clean) = text(string) {
+                *string = clean;
+            }
+        }
+        Value::Array(values) => values.iter_mut().for_each(clean_strings),
+        Value::Object(map) => map.values_mut().for_each(clean_strings),
+        _ => {}
     }
 }
 
@@ -157,7 +239,12 @@ fn hide(value: &mut Value, but: &[&str], pairs: bool) {
 mod tests {
     use super::*;
     use holdfast_plan::address::{Address, ResourceType};
-    use holdfast_plan::resource::{Ensure, Line, Resource};
+    use holdfast_plan::event::JobEnded;
+    use holdfast_plan::ids::{AttemptId, MachineId, RunId};
+    use holdfast_plan::observation::{Attributes, JobEnd, StepReport, StepStatus};
+    use holdfast_plan::outcome::{Outcome, RefusalKind};
+    use holdfast_plan::resource::{Ensure, File, Line, Resource};
+    use std::collections::BTreeMap;
 
     fn line(text: &str, sensitive: bool) -> DesiredResource {
         DesiredResource {
@@ -197,9 +284,88 @@ mod tests {
             assert!(clean.contains(HIDDEN), "{shown}: {clean}");
         }
         assert_eq!(text("plainly shown, and short"), "plainly shown, and short");
-        let mut output = [b"\xff ".as_slice(), value.as_bytes(), b" and ", value.as_bytes()].concat();
-        bytes(&mut output);
-        assert_eq!(output, b"\xff (sensitive) and (sensitive)");
+        let mut printed = [b"\xff ".as_slice(), value.as_bytes(), b" and ", value.as_bytes()].concat();
+        output(&mut printed);
+        assert_eq!(printed, b"\xff (sensitive) and (sensitive)");
+    }
+
+    // REVIEW H17
+    #[test]
+    fn the_record_keeps_no_value_in_a_hosts_words_and_what_is_needed_whole() {
+        let secret = "password=open-sesame-4711";
+        let mut blobs = Blobs::default();
+        let content = blobs.insert(b"[database]\npassword = correct horse\nuser = db\n".to_vec());
+        let mut file = line("", true);
+        file.resource = Resource::File(File {
+            path: "/etc/db.conf".to_owned(),
+            ensure: Ensure::Present,
+            content: Some(content),
+            mode: None,
+            owner: None,
+            group: None,
+            sensitive: true,
+            validate: None,
+        });
+        keep([line(secret, true)].iter());
+        keep_contents([file].iter(), &blobs);
+
+        let quoted = format!("cat: {secret}\nline 2: password = correct horse\n[main]");
+        let report = StepReport {
+            index: 1,
+            status: StepStatus::NotConverged {
+                missing: vec![format!("line {secret}")],
+            },
+            changing: true,
+            before: Attributes(vec![("line".to_owned(), secret.to_owned())]),
+            after: Attributes::default(),
+            before_digest: None,
+            output: quoted.into_bytes(),
+            seconds: 1,
+        };
+        let (machine, attempt) = (MachineId("m1".to_owned()), AttemptId("a1".to_owned()));
+        let mut reported = Event::StepReported {
+            machine: machine.clone(),
+            attempt: attempt.clone(),
+            report,
+        };
+        event(&mut reported);
+        let Event::StepReported { report, .. } = &reported else {
+            unreachable!("it stays what it is")
+        };
+        let printed = String::from_utf8_lossy(&report.output);
+        assert_eq!(printed, "cat: (sensitive)\nline 2: (sensitive)\n[main]");
+        let missing = vec!["line (sensitive)".to_owned()];
+        assert_eq!(report.status, StepStatus::NotConverged { missing });
+        assert_eq!(report.before.get("line"), Some(secret), "it is put back by this");
+
+        let what = format!("1 line {secret} -> 1 line other");
+        let end = JobEnd::Stale { what: what.clone() };
+        let kind = RefusalKind::Stale;
+        let told = Attributes(vec![("line".to_owned(), secret.to_owned())]);
+        let address = Address::new(ResourceType::Line, "secret");
+        for mut said in [
+            Event::JobEnded {
+                machine: machine.clone(),
+                attempt,
+                ended: JobEnded::Ended { end },
+            },
+            Event::AttemptEnded {
+                run: RunId("r1".to_owned()),
+                host: "web01".into(),
+                attempt: None,
+                result: Outcome::Refused { kind, detail: what },
+            },
+            Event::DriftSeen {
+                host: "web01".into(),
+                machine,
+                drifted: BTreeMap::from([(address, told)]),
+                mended: Vec::new(),
+            },
+        ] {
+            event(&mut said);
+            let json = serde_json::to_string(&said).expect("json");
+            assert!(!json.contains("sesame") && json.contains(HIDDEN), "{json}");
+        }
     }
 
     // REVIEW D7

@@ -252,19 +252,23 @@ fn restarts(plan: &HostPlan) -> BTreeMap<Address, Vec<u32>> {
     restarts
 }
 
-/// Says in words how a host differs from the fingerprint of its plan: the job knows resources by number only.
+/// Says in words how a host differs from the fingerprint of its plan: the job knows resources by number only. Of what is
+/// sensitive no value is told, be it ours or another.
 pub fn stale_in_words(plan: &HostPlan, what: &str) -> String {
     let changes = planned(plan);
     let side = |text: &str| {
         let (id, attribute) = text.split_once(' ')?;
         let change = changes.get(id.parse::<usize>().ok()?)?;
-        Some((change.address.to_string(), attribute.to_owned()))
+        let told = (!change.desired.sensitive).then(|| attribute.to_owned());
+        Some((change.address.to_string(), told))
     };
     let Some((was, is)) = what.split_once(" -> ") else {
         return what.to_owned();
     };
     match (side(was), side(is)) {
-        (Some((address, was)), Some((other, is))) if address == other => format!("{address}: {was} -> {is}"),
+        (Some((address, Some(was))), Some((other, Some(is)))) if address == other => {
+            format!("{address}: {was} -> {is}")
+        }
         (Some((address, _)), _) | (None, Some((address, _))) => format!("{address} is not what it was"),
         (None, None) => what.to_owned(),
     }

@@ -217,7 +217,10 @@ async fn record_drift(store: &Store, plan: &Plan, known: &BTreeMap<HostName, Kno
         for change in &host.changes {
             match (&change.reason, phase(&change.address)) {
                 (Reason::Drifted { .. }, Some(Phase::Ready)) => {
-                    drifted.insert(change.address.clone(), recorded(&change.observed));
+                    drifted.insert(
+                        change.address.clone(),
+                        recorded(&change.observed, change.desired.sensitive),
+                    );
                 }
                 (Reason::AlreadyAsDesired, Some(Phase::Drifted)) => mended.push(change.address.clone()),
                 _ => {}
@@ -241,14 +244,20 @@ async fn record_drift(store: &Store, plan: &Plan, known: &BTreeMap<HostName, Kno
 /// What the record keeps of the attributes of one drifted resource: the ledger needs none of them, people the first.
 const DRIFT_BYTES_MAX: usize = 4 * 1024;
 
-/// Leaves out what would let a host fill the store by differing in another way each time.
-fn recorded(observed: &Attributes) -> Attributes {
+/// Leaves out what would let a host fill the store by differing in another way each time, and what is sensitive: another
+/// password than ours is one too.
+fn recorded(observed: &Attributes, sensitive: bool) -> Attributes {
     let mut bytes = 0;
     let fits = |(key, value): &&(String, String)| {
         bytes += key.len() + value.len();
         bytes <= DRIFT_BYTES_MAX
     };
     let mut kept: Vec<_> = observed.0.iter().take_while(fits).cloned().collect();
+    if sensitive {
+        for (_, value) in &mut kept {
+            redact::HIDDEN.clone_into(value);
+        }
+    }
     let left_out = observed.0.len() - kept.len();
     if left_out > 0 {
         kept.push(("left_out".to_owned(), words::counted(left_out, "attribute")));
@@ -343,11 +352,14 @@ mod tests {
     fn a_host_that_differs_in_much_enters_the_record_with_little() {
         let attribute = |n: usize| (format!("k{n}"), "v".repeat(1000));
         let small = Attributes((0..3).map(attribute).collect());
-        assert_eq!(recorded(&small), small);
-        let large = recorded(&Attributes((0..100).map(attribute).collect()));
+        assert_eq!(recorded(&small, false), small);
+        let large = recorded(&Attributes((0..100).map(attribute).collect()), false);
         assert_eq!(large.0.len(), 5, "four, and that there is more: {large:?}");
         assert_eq!(large.get("left_out"), Some("96 attributes"));
-        let one = recorded(&Attributes(vec![("line".to_owned(), "v".repeat(60_000))]));
+        let one = recorded(&Attributes(vec![("line".to_owned(), "v".repeat(60_000))]), false);
         assert_eq!(one.get("left_out"), Some("1 attribute"));
+        // REVIEW H17
+        let hidden = recorded(&small, true);
+        assert_eq!((hidden.0.len(), hidden.get("k1")), (3, Some(redact::HIDDEN)));
     }
 }

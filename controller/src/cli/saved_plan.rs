@@ -1,6 +1,7 @@
 //! A plan in a file: the plan and the bytes it needs, so that it can be carried out without the project's files.
 
 use crate::cli::error::{CliError, CliResult};
+use crate::redact;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use holdfast_plan::change::Plan;
@@ -69,6 +70,13 @@ impl SavedPlan {
                 return Err(not_a_plan(format!("the content {sha256} is damaged")));
             }
         }
+        let hosts = saved.plan.hosts.iter();
+        let sensitive: Vec<_> = hosts
+            .flat_map(|host| &host.changes)
+            .map(|change| &change.desired)
+            .collect();
+        redact::keep(sensitive.iter().copied());
+        redact::keep_contents(sensitive.into_iter(), &blobs);
         Ok((saved.plan, blobs))
     }
 }

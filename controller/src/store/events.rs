@@ -93,13 +93,9 @@ impl Store {
     /// to have ended, a job's start or end) is not recorded again and gives the number of the first one. An attempt
     /// id that was used before, and one whose lease was taken over, is refused.
     ///
-    /// What a step printed is redacted on its way in: the log is for ever.
+    /// What hosts say is redacted on its way in: the log is for ever.
     pub async fn append(&self, at: Timestamp, mut events: Vec<Event>) -> Result<Vec<u64>> {
-        for event in &mut events {
-            if let Event::StepReported { report, .. } = event {
-                redact::bytes(&mut report.output);
-            }
-        }
+        events.iter_mut().for_each(redact::event);
         if events.is_empty() {
             return Ok(Vec::new());
         }

@@ -707,6 +707,20 @@ fn a_diff_is_shown_for_text_and_never_for_secrets() {
     assert_eq!(host.plan(&wanted, Mode::Converge).changes[0].diff, None);
 }
 
+// REVIEW H17
+#[test]
+fn a_stale_plan_tells_no_value_of_what_is_sensitive() {
+    let host = Host::new();
+    let mut wanted = [line("password", "password = old")];
+    let differs = "0 line password = old -> 0 line password = new";
+    let open = host.plan(&wanted, Mode::Converge);
+    let told = crate::job::stale_in_words(&open, differs);
+    assert_eq!(told, "line.password: line password = old -> line password = new");
+    wanted[0].sensitive = true;
+    let told = crate::job::stale_in_words(&host.plan(&wanted, Mode::Converge), differs);
+    assert_eq!(told, "line.password is not what it was");
+}
+
 #[test]
 fn the_step_file_is_sh_and_says_what_the_protocol_asks() {
     let mut host = Host::new();
