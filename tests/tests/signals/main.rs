@@ -44,7 +44,7 @@ enum Phase {
 type Call = (&'static [&'static str], &'static [Phase]);
 
 /// Every command. Those without a call wait for nothing but their own files.
-const TABLE: [(&str, &[Call]); 16] = [
+const TABLE: [(&str, &[Call]); 17] = [
     ("init", &[]),
     ("validate", &[]),
     ("hosts", &[]),
@@ -82,6 +82,7 @@ const TABLE: [(&str, &[Call]); 16] = [
     ),
     ("machines", &[]),
     ("runs", &[]),
+    ("store", &[]),
     ("demo", &[(&["demo"], &[Walk]), (&["demo", "--keep"], &[Walk])]),
     ("completions", &[]),
 ];
