@@ -74,8 +74,11 @@ impl<'p> Asked<'p> {
         wait_until("it ended", || {
             fs::read_to_string(&self.code).is_ok_and(|code| code.ends_with('\n'))
         });
-        let _ = self.terminal.kill();
-        let _ = self.terminal.wait();
+        // It ends by itself, once it has written down all that was said.
+        drop(self.terminal.stdin.take());
+        wait_until("the terminal is gone", || {
+            self.terminal.try_wait().expect("it is ours").is_some()
+        });
         let code = fs::read_to_string(&self.code).expect("just read");
         (self.text(), code.trim().to_owned())
     }
