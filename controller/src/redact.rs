@@ -2,7 +2,7 @@
 //!
 //! Two ways, since either alone has a hole. What *says* of itself that it is sensitive is shown without its values
 //! ([`document`]). And the values themselves are known to the process and taken out of every text on its way to a
-//! stream, and of what steps print on its way to the record ([`text`], [`bytes()`]): a check that echoes its password
+//! stream, and of what steps print on its way to the record ([`text`], [`event()`]): a check that echoes its password
 //! tells nobody.
 //!
 //! Until values are references that are resolved on their way to the host, the plans and ledgers in the store and the
