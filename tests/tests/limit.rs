@@ -97,7 +97,8 @@ fn the_hosts_of_one_run_are_limited() {
         .run(&["runs", "show", &id, "-l", "web1"])
         .exits(0)
         .says("1 host: 1 changed")
-        .says_not("db1");
+        // The name alone may stand in the run's id, which is in hex.
+        .says_not("db1 changed");
 }
 
 // REVIEW U1
